@@ -1,0 +1,12 @@
+"""MagCache for ComfyUI: this folder is a custom node and, at the same time, the Python package `magcache`."""
+
+import logging
+
+
+async def comfy_entrypoint():
+    try:
+        from .magcache.comfyui.nodes import MagCacheExtension
+    except ImportError:
+        logging.exception("MagCache could not be loaded. It needs ComfyUI 0.16.3 or newer.")
+        raise
+    return MagCacheExtension()

@@ -1,0 +1,1 @@
+"""MagCache in ComfyUI."""

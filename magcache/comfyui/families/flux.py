@@ -1,0 +1,19 @@
+"""FLUX.1 dev and schnell, Kontext, and what else runs in ComfyUI's Flux class (Flux.2, LongCat, Ovis)."""
+
+from .family import Family, ModelFacts
+
+
+def identify(facts: ModelFacts) -> str | None:
+    if facts.config.get("image_model") != "flux" or facts.config.get("hidden_size") != 3072 or not facts.config.get("guidance_embed"):
+        return None
+    return "flux_kontext" if "reference_latents" in facts.conditioning else "flux"
+
+
+FLUX = Family(
+    name="flux",
+    classes=("Flux",),
+    blocks=("double_blocks", "single_blocks"),
+    tails=("final_layer",),
+    hidden="img",
+    identify=identify,
+)

@@ -1,0 +1,39 @@
+"""Wan 2.1 and 2.2: text, image and reference to video."""
+
+from .family import Family, ModelFacts
+
+_SIZES = {1536: "1.3B", 3072: "5B", 5120: "14B"}
+_AREA_480P = (832 // 8) * (480 // 8)
+
+
+def identify(facts: ModelFacts) -> str | None:
+    size = _SIZES.get(facts.config.get("dim", 0))
+    kind, inputs = facts.config.get("model_type"), facts.config.get("in_dim", 16)
+    if size == "5B":
+        return "wan2.2_ti2v_5B" if inputs == 48 else None
+    if size is None:
+        return None
+    if kind == "vace":
+        return f"wan2.1_vace_{size}"
+    if kind == "t2v" and inputs == 16:
+        return "wan2.2_t2v_14B" if size == "14B" and _is_one_of_two_experts(facts) else f"wan2.1_t2v_{size}"
+    if kind == "t2v" and inputs == 36 and size == "14B":
+        return "wan2.2_i2v_14B"
+    if kind in ("i2v", "flf2v") and size == "14B":
+        return "wan2.1_i2v_480p_14B" if 0 < facts.area <= 1.5 * _AREA_480P else "wan2.1_i2v_720p_14B"
+    return None
+
+
+def _is_one_of_two_experts(facts: ModelFacts) -> bool:
+    """Wan 2.2's text-to-video experts are built like Wan 2.1; what tells them apart is that each runs a part of the schedule."""
+    return bool(facts.sigmas) and (facts.sigmas[-1] > 0.5 or 0.6 < facts.sigmas[0] < 0.95)
+
+
+WAN = Family(
+    name="wan",
+    classes=("WanModel", "VaceWanModel", "CameraWanModel"),
+    blocks=("blocks",),
+    tails=("head",),
+    hidden="x",
+    identify=identify,
+)

@@ -1,0 +1,199 @@
+"""The nodes. Each only gathers its inputs and hands them on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from comfy_api.latest import ComfyExtension, io
+from comfy_api.torch_helpers import set_torch_compile_wrapper
+from server import PromptServer
+from typing_extensions import override
+
+from ..curve import check_name
+from ..report import RunReport
+from ..schedule import Settings
+from . import library
+from .demo_nodes import DEMO_NODES
+from .outlines import ALIASES, AUTO, RecordingOutline, SkippingOutline, check_architecture, known_family
+from .wrappers import MagCachePatch
+
+log = logging.getLogger("magcache")
+
+
+class MagCache(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MagCache",
+            display_name="MagCache",
+            category="MagCache",
+            description="Makes a diffusion transformer 2 to 3 times faster: skips its blocks at steps where they change little.",
+            search_aliases=["magnitude cache", "step cache", "speed up", "teacache", "easycache", "faster sampling"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to speed up, from Load Diffusion Model or a LoRA loader."),
+                io.Combo.Input(
+                    "model_type",
+                    options=[AUTO, *library.names()],
+                    default=AUTO,
+                    tooltip="The magnitude curve to go by. 'auto' recognises the model and prefers your own calibration of it.",
+                ),
+                io.Float.Input(
+                    "magcache_thresh",
+                    default=0.06,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="How much error may add up before a step is computed again. Higher is faster; 0 switches MagCache off.",
+                ),
+                io.Float.Input(
+                    "retention_ratio",
+                    default=0.2,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="The part of the steps, from the first, that is always computed. They decide what the picture shows.",
+                ),
+                io.Int.Input(
+                    "magcache_K",
+                    default=2,
+                    min=0,
+                    max=100,
+                    tooltip="At most so many steps in a row are skipped. Higher is faster; 0 switches MagCache off.",
+                ),
+                io.Int.Input(
+                    "start_step", default=0, min=0, max=10000, optional=True, tooltip="The first step that may be skipped, counted from 0."
+                ),
+                io.Int.Input(
+                    "end_step",
+                    default=-1,
+                    min=-10000,
+                    max=10000,
+                    optional=True,
+                    tooltip="The last step that may be skipped. Negative values count from the end: -1 is the last step.",
+                ),
+                io.Combo.Input(
+                    "cache_device",
+                    options=["auto", "device", "cpu"],
+                    default="auto",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Where residuals wait: 'auto' uses the GPU while they take little of its free memory.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The same model with MagCache on it.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, model_type, magcache_thresh, retention_ratio, magcache_K, start_step=0, end_step=-1, cache_device="auto"
+    ) -> io.NodeOutput:
+        settings = Settings(
+            threshold=magcache_thresh, max_skip=magcache_K, retention=retention_ratio, start_step=start_step, end_step=end_step
+        )
+        if settings.threshold == 0 or settings.max_skip == 0:
+            return io.NodeOutput(model)
+        check_architecture(model, model_type)
+        patch = MagCachePatch(SkippingOutline(model_type, settings), _tell(cls.hidden.unique_id), cache_device)
+        return io.NodeOutput(patch.attach(model))
+
+
+class MagCacheCalibration(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MagCacheCalibration",
+            display_name="MagCache Calibration",
+            category="MagCache",
+            description="Measures the magnitude curve of a model during one ordinary run and saves it for MagCache.",
+            search_aliases=["magnitude cache calibration", "magcache measure curve"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to measure, with the LoRAs you use it with."),
+                io.Combo.Input(
+                    "model_type",
+                    options=[AUTO, *ALIASES, *library.names()],
+                    default=AUTO,
+                    tooltip="What the model is. It only names the calibration; 'auto' recognises it.",
+                ),
+                io.String.Input(
+                    "name",
+                    default="",
+                    optional=True,
+                    tooltip="Name to save the curve under, in models/magcache. Empty: a name of the model's own.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The same model. Sample with it once; nothing is skipped.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, model, model_type, name="") -> io.NodeOutput:
+        name = check_name(name.strip()) if name.strip() else ""
+        known_family(model)
+        patch = MagCachePatch(RecordingOutline(model_type, name), _tell(cls.hidden.unique_id))
+        return io.NodeOutput(patch.attach(model))
+
+
+class CompileModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CompileModel",
+            display_name="Compile Model",
+            category="MagCache",
+            description="Compiles the model with torch.compile. Works before and after MagCache and LoRA loaders.",
+            search_aliases=["torch compile", "inductor"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to compile."),
+                io.Combo.Input(
+                    "mode",
+                    options=["default", "max-autotune", "max-autotune-no-cudagraphs", "reduce-overhead"],
+                    default="default",
+                    tooltip="How hard the compiler tries. Only the inductor backend has modes.",
+                ),
+                io.Combo.Input(
+                    "backend",
+                    options=["inductor", "cudagraphs", "eager", "aot_eager"],
+                    default="inductor",
+                    tooltip="What turns the traced model into fast code.",
+                ),
+                io.Boolean.Input("fullgraph", default=False, tooltip="Fail instead of splitting the model where it cannot be traced."),
+                io.Boolean.Input("dynamic", default=False, tooltip="Compile once for all sizes instead of once for each."),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model, compiled when it first runs.")],
+        )
+
+    @classmethod
+    def execute(cls, model, mode, backend, fullgraph, dynamic) -> io.NodeOutput:
+        model = model.clone()
+        set_torch_compile_wrapper(
+            model, backend=backend, mode=mode if backend == "inductor" else None, fullgraph=fullgraph, dynamic=dynamic
+        )
+        return io.NodeOutput(model)
+
+
+def _tell(node_id: str | None) -> Callable[[RunReport, str], None]:
+    """Says how a run went: in the log, on the node, and to programs that listen on the websocket."""
+
+    def finished(report: RunReport, text: str) -> None:
+        log.info(text)
+        warning = report.warning() if report.curve != "calibration" else None
+        if warning:
+            log.warning(warning)
+        server = getattr(PromptServer, "instance", None)
+        if server is not None and node_id is not None:
+            server.send_progress_text(warning or text.removeprefix("MagCache: "), node_id)
+            server.send_sync("magcache.report", {"node": node_id, "report": report.to_json()})
+
+    return finished
+
+
+class MagCacheExtension(ComfyExtension):
+    @override
+    async def on_load(self) -> None:
+        library.register_folder()
+
+    @override
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [MagCache, MagCacheCalibration, CompileModel, *DEMO_NODES]

@@ -1,0 +1,133 @@
+"""How a run is to go: which curve belongs to the model, and the plan that follows from it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..calibration import Recorder
+from ..curve import MagnitudeCurve
+from ..errors import ModelMismatchError
+from ..schedule import Settings, compute_all, plan_run
+from . import library
+from .families import Family, ModelFacts
+from .wrappers import Outline, bare, family_of
+
+AUTO = "auto"
+ALIASES = {
+    "chroma_calibration": "chroma",
+    "flux_calibration": "flux",
+    "flux_kontext_calibration": "flux_kontext",
+    "hunyuanvideo1.5": "hunyuan_video1.5",
+}
+"""Names that the published calibration node used."""
+
+log = logging.getLogger("magcache")
+
+
+def facts_of(guider: Any, noise: torch.Tensor, sigmas: list[float]) -> ModelFacts:
+    """What can be seen of a run from ComfyUI's guider."""
+    conditioning = {name for group in guider.conds.values() for cond in group for name in cond}
+    return ModelFacts(
+        config=guider.model_patcher.model.model_config.unet_config,
+        sigmas=tuple(sigmas),
+        latent=tuple(noise.shape),
+        conditioning=frozenset(conditioning),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SkippingOutline:
+    """Skip by the published rule with the curve `model_type`, or the one that fits the model."""
+
+    model_type: str
+    settings: Settings
+
+    def __call__(self, guider: Any, noise: torch.Tensor, sigmas: list[float]) -> Outline:
+        facts = facts_of(guider, noise, sigmas)
+        curve = self._curve(guider.model_patcher, facts)
+        if curve is None:
+            return Outline(compute_all(sigmas[:-1]), "none")
+        return Outline(plan_run(curve, sigmas[:-1], self.settings), curve.name)
+
+    def _curve(self, model: Any, facts: ModelFacts) -> MagnitudeCurve | None:
+        family = known_family(model)
+        steps = len(facts.sigmas) - 1
+        named = family.identify(facts)
+        if self.model_type != AUTO:
+            curve = library.load(self.model_type, steps)
+            if named and curve.name != named and curve.name in library.known_curves() and not _alike(curve.name, named):
+                log.warning("MagCache: the curve %s was chosen, but the model looks like %s.", curve.name, named)
+            return curve
+        own = library.own_curve_of(library.fingerprint(model))
+        if own is not None:
+            return own
+        if named is None:
+            log.warning(
+                "MagCache has no curve for this %s model and runs it in full. Run it once with the MagCache Calibration node.", family.name
+            )
+            return None
+        return library.load(named, steps)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingOutline:
+    """Compute everything, record it, and save the curve under `name` (or a name of the model's own)."""
+
+    model_type: str
+    name: str
+
+    def __call__(self, guider: Any, noise: torch.Tensor, sigmas: list[float]) -> Outline:
+        model = guider.model_patcher
+        family = known_family(model)
+        facts = facts_of(guider, noise, sigmas)
+        mark = library.fingerprint(model)
+        kind = ALIASES.get(self.model_type, self.model_type)
+        kind = (family.identify(facts) or family.name) if kind == AUTO else kind
+        provenance = {
+            "source": "calibration",
+            "model": kind,
+            "fingerprint": mark,
+            "steps": len(sigmas) - 1,
+            "latent": list(facts.latent),
+            "cfg": getattr(guider, "cfg", None),
+        }
+        recorder = Recorder()
+
+        def conclude() -> str:
+            curve = recorder.curve(self.name or f"{kind}-{mark[:8]}", family.name, provenance)
+            path = library.save(curve)
+            return f"MagCache: calibrated on {curve.steps} steps · saved {path} · model_type 'auto' now uses it for this model"
+
+        return Outline(compute_all(sigmas[:-1]), "calibration", recorder, conclude)
+
+
+def known_family(model: Any) -> Family:
+    """The family of a model patcher's model. Raises `ModelMismatchError` if there is none."""
+    family = family_of(model)
+    if family is None:
+        kind = type(bare(model.get_model_object("diffusion_model"))).__name__
+        raise ModelMismatchError(f"MagCache does not know the architecture {kind} yet, so there is nothing to skip or to calibrate.")
+    return family
+
+
+def check_architecture(model: Any, model_type: str) -> None:
+    """Raise `ModelMismatchError` when the curve `model_type` belongs to another architecture than the model's."""
+    family = family_of(model)
+    if model_type == AUTO or family is None:
+        return
+    curve = library.load(model_type, 0)
+    if curve.family != family.name:
+        fitting = [name for name in library.known_curves() if library.load(name, 0).family == family.name]
+        raise ModelMismatchError(
+            f"model_type {model_type!r} was measured on {curve.family}, but this model is {family.name}. "
+            f"Choose 'auto' or one of: {', '.join(fitting)}."
+        )
+
+
+def _alike(chosen: str, named: str) -> bool:
+    """Whether a choice differs from the recognised model only in what cannot be seen for sure."""
+    return {chosen, named} <= {"flux", "flux_kontext"} or {chosen, named} <= {"hunyuan_video", "hunyuan_video_544p"}

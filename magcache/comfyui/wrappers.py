@@ -1,0 +1,187 @@
+"""How MagCache sits in ComfyUI's sampling: three wrappers on a model, and one `Run` for each sampling.
+
+OUTER_SAMPLE begins and ends the run · CALC_COND_BATCH decides an evaluation · APPLY_MODEL watches or skips the block stack.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.model_management
+import torch
+from comfy.patcher_extension import WrappersMP
+
+from ..calibration import Recorder
+from ..report import RunReport
+from ..schedule import Plan
+from ..session import CacheDevice, Evaluation, Session, StaleResidualError
+from .families import FAMILIES, Family, find_family
+from .stack import BlockStack
+
+KEY = "magcache"
+_RUN, _EVALUATION = "magcache_run", "magcache_evaluation"
+
+log = logging.getLogger("magcache")
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """How a run is to go: its plan and what is said about it."""
+
+    plan: Plan
+    curve: str
+    recorder: Recorder | None = None
+    conclude: Callable[[], str] | None = None
+    """Called when the run has ended by itself; returns what to tell the user."""
+
+
+class Run:
+    """One sampling: its session, and the block stacks of the models that take part. Opaque to ComfyUI, which copies plain dicts."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._stacks: dict[int, BlockStack | None] = {}
+
+    def stack(self, model: Any) -> BlockStack | None:
+        """The block stack of a diffusion model, None if its family is not known."""
+        if id(model) not in self._stacks:
+            family = find_family(FAMILIES, model)
+            self._stacks[id(model)] = BlockStack(model, family) if family else None
+        return self._stacks[id(model)]
+
+
+@dataclass(frozen=True, slots=True)
+class MagCachePatch:
+    """MagCache on a model: settings and hooks, no state."""
+
+    outline: Callable[[Any, torch.Tensor, list[float]], Outline]
+    """Tells how a run goes, from ComfyUI's guider, the noise and the sigmas."""
+    finished: Callable[[RunReport, str], None]
+    """Is told how a run went that ended by itself, and in which words."""
+    cache_device: CacheDevice = field(default="auto")
+
+    def attach(self, model: Any) -> Any:
+        """A clone of ComfyUI's model patcher with this patch on it, in place of an earlier one."""
+        model = model.clone()
+        for kind, wrapper in (
+            (WrappersMP.OUTER_SAMPLE, self.outer_sample),
+            (WrappersMP.CALC_COND_BATCH, self.calc_cond_batch),
+            (WrappersMP.APPLY_MODEL, self.apply_model),
+        ):
+            model.remove_wrappers_with_key(kind, KEY)
+            model.add_wrapper_with_key(kind, KEY, wrapper)
+        return model
+
+    def outer_sample(self, executor: Any, noise: torch.Tensor, latent_image: torch.Tensor, sampler: Any, sigmas: torch.Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip # noqa: E501
+        guider = executor.class_obj
+        model = bare(guider.model_patcher.model.diffusion_model)
+        if find_family(FAMILIES, model) is None:
+            log.warning("MagCache does not know the architecture %s yet; it runs in full.", type(model).__name__)
+            return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+        options = guider.model_options["transformer_options"]
+        # Innermost, so that what others do around a forward, such as torch.compile's exchange of modules, is done when we look.
+        hooks = options["wrappers"][WrappersMP.APPLY_MODEL]
+        hooks[KEY] = hooks.pop(KEY)
+
+        outline = self.outline(guider, noise, sigmas.tolist())
+        session = Session(
+            outline.plan,
+            outline.curve,
+            cache_device=self.cache_device,
+            free_memory=comfy.model_management.get_free_memory,
+            recorder=outline.recorder,
+        )
+        options[_RUN] = Run(session)
+        try:
+            result = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+        except BaseException:
+            session.close()
+            raise
+        finally:
+            del options[_RUN]
+        report = session.close()
+        self.finished(report, outline.conclude() if outline.conclude else report.line())
+        return result
+
+    def calc_cond_batch(self, executor: Any, model: Any, conds: list[Any], x: torch.Tensor, timestep: torch.Tensor, options: dict[str, Any]) -> Any:  # fmt: skip # noqa: E501
+        run: Run | None = options.get("transformer_options", {}).get(_RUN)
+        if run is None:
+            return executor(model, conds, x, timestep, options)
+        sigma = float(timestep.flatten()[0])
+        call = _composition(model, conds, x, sigma, options["transformer_options"])
+        evaluation = run.session.begin(call, sigma, x.device)
+        if evaluation.reuse:
+            try:
+                # Block lists are empty on a skipped step, so what a ControlNet computes for them would be lost.
+                return _evaluate(executor, evaluation, model, [_without_control(group) for group in conds], x, timestep, options)
+            except StaleResidualError as reason:
+                log.debug("MagCache computes sigma %.4f after all: %s.", sigma, reason)
+                evaluation = run.session.recompute(call)
+        return _evaluate(executor, evaluation, model, conds, x, timestep, options)
+
+    def apply_model(self, executor: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        transformer_options = kwargs["transformer_options"] if "transformer_options" in kwargs else args[4]
+        run: Run | None = transformer_options.get(_RUN)
+        evaluation: Evaluation | None = transformer_options.get(_EVALUATION)
+        model = bare(executor.class_obj.diffusion_model)
+        stack = run.stack(model) if run else None
+        # A model that generates piece by piece (ar_state) writes its memory from within its blocks.
+        if evaluation is None or evaluation.record is None or stack is None or "ar_state" in transformer_options:
+            return executor(x, *args, **kwargs)
+        indices = transformer_options["cond_or_uncond"]
+        keys = evaluation.keys([
+            (id(model), tuple(x.shape[1:]), uuid, index) for uuid, index in zip(transformer_options["uuids"], indices, strict=True)
+        ])
+        if evaluation.reuse:
+            with stack.skipped(evaluation.recall(keys, x.device)):
+                return executor(x, *args, **kwargs)
+        with stack.watched() as capture:
+            result = executor(x, *args, **kwargs)
+        evaluation.store(keys, [_branch(index) for index in indices], capture.residual if capture.count == 1 else None)
+        capture.clear()
+        return result
+
+
+def bare(model: Any) -> Any:
+    """The module inside torch.compile's, or the module itself."""
+    return getattr(model, "_orig_mod", model)
+
+
+def family_of(model: Any) -> Family | None:
+    """The family of what ComfyUI's model patcher holds."""
+    return find_family(FAMILIES, bare(model.get_model_object("diffusion_model")))
+
+
+def _evaluate(
+    executor: Any, evaluation: Evaluation, model: Any, conds: list[Any], x: torch.Tensor, timestep: torch.Tensor, options: dict[str, Any]
+) -> Any:
+    options = {**options, "transformer_options": {**options["transformer_options"], _EVALUATION: evaluation}}
+    result = executor(model, conds, x, timestep, options)
+    evaluation.finish()
+    return result
+
+
+def _composition(model: Any, conds: list[Any], x: torch.Tensor, sigma: float, transformer_options: dict[str, Any]) -> Hashable:
+    """What must be the same for residuals of one evaluation to be used in another."""
+    window = transformer_options.get("context_window")
+    place = None if window is None else (tuple(window.index_list), getattr(window, "causal_anchor_index", None))
+    replaced = frozenset(transformer_options.get("patches_replace", {}).get("dit", {}))
+    members = tuple((index, cond.get("uuid")) for index, group in enumerate(conds) for cond in group or () if _active(cond, sigma))
+    return id(model), place, replaced, tuple(x.shape), members
+
+
+def _active(cond: dict[str, Any], sigma: float) -> bool:
+    """Whether a conditioning with a start or end percent takes part at `sigma`."""
+    start, end = cond.get("timestep_start"), cond.get("timestep_end")
+    return not (start is not None and sigma > start or end is not None and sigma < end)
+
+
+def _without_control(group: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    return None if group is None else [{name: value for name, value in cond.items() if name != "control"} for cond in group]
+
+
+def _branch(index: int) -> str:
+    return {0: "cond", 1: "uncond"}.get(index, f"branch{index}")

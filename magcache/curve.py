@@ -1,0 +1,269 @@
+"""The magnitude law of one model: how the size of its residual changes over sigma."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import tempfile
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from .errors import CurveError
+
+FORMAT, VERSION = "magcache.curve", 1
+SAME_SIGMA = 1e-4
+"""Two sigmas closer than this (relative to the larger) are one: schedules are computed in fp32 and stored rounded."""
+_NAME = re.compile(r"(?!auto$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_RATIO_RANGE = (1e-3, 1e3)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Settings recommended for a model; the names are those of `magcache.schedule.Settings`."""
+
+    threshold: float
+    retention: float
+    max_skip: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MagnitudeCurve:
+    """Magnitude ratios γ_i = mean over tokens of ‖r_i‖ / ‖r_{i-1}‖ (arXiv:2506.09045, Eq. 4) and the sigmas they belong to.
+
+    The ratio between any two sigmas follows from the cumulative log-magnitude, which is linear in sigma between the measured
+    points; so a curve serves every step count, scheduler, shift and part of a schedule.
+
+    Raises `CurveError` when the numbers cannot be a curve.
+    """
+
+    name: str
+    family: str
+    """The architecture it belongs to, as named in `magcache.comfyui.families`."""
+    sigmas: tuple[float, ...]
+    """Noise levels of the measured run, falling, one a step."""
+    ratios: Mapping[str, tuple[float, ...]]
+    """γ for each branch (`cond`, `uncond`, …), one a step; the first of each is 1."""
+    spread: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Standard deviation of γ over the tokens, where it was recorded."""
+    distance: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Mean over tokens of 1 − cos(r_i, r_{i-1}), where it was recorded."""
+    masked: tuple[int, ...] = ()
+    """Steps whose ratio compares two different models (an expert switch) and is passed over."""
+    vetoes: tuple[float, ...] = ()
+    """Sigmas at which the residual turns without changing its size: the step there is always computed."""
+    gate: float | None = None
+    """A single step whose |γ − 1| is larger than this is always computed."""
+    preset: Preset | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Where the numbers come from: source, sampler, shift, resolution, …"""
+
+    def __post_init__(self) -> None:
+        where = f"curve {self.name!r}"
+        check_name(self.name)
+        _check_numbers(self.sigmas, f"{where}: sigmas", low=0.0)
+        if len(self.sigmas) < 2:
+            raise CurveError(f"{where} has {len(self.sigmas)} steps; at least 2 are needed. Calibrate with an ordinary number of steps.")
+        if any(after >= before for before, after in zip(self.sigmas, self.sigmas[1:], strict=False)):
+            raise CurveError(f"{where}: sigmas must fall from step to step, but they do not.")
+        if not self.ratios:
+            raise CurveError(f"{where} has no branch. Expected ratios such as {{'cond': [1.0, …]}}.")
+        for title, table in (("ratios", self.ratios), ("spread", self.spread), ("distance", self.distance)):
+            for branch, values in table.items():
+                low, high = _RATIO_RANGE if title == "ratios" else (-1e-6, _RATIO_RANGE[1])
+                _check_numbers(values, f"{where}: {title}[{branch!r}]", low, high)
+                if len(values) != len(self.sigmas):
+                    raise CurveError(
+                        f"{where}: {title}[{branch!r}] has {len(values)} values for {len(self.sigmas)} sigmas; there must be one a step."
+                    )
+        if any(not 0 < step < len(self.sigmas) for step in self.masked):
+            raise CurveError(f"{where}: masked steps {self.masked} must lie between 1 and {len(self.sigmas) - 1}.")
+        for name in ("ratios", "spread", "distance", "provenance"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def steps(self) -> int:
+        """Steps of the measured run."""
+        return len(self.sigmas)
+
+    def ratios_at(self, sigmas: Sequence[float], branch: str) -> tuple[float, ...]:
+        """γ between neighbours of `sigmas` (falling, one a step); the first is 1.
+
+        Neighbours that are also neighbours in the measured run get exactly the measured ratio.
+        """
+        own = self._usable(branch)
+        levels = tuple(accumulate((math.log(ratio) for ratio in own[1:]), initial=0.0))
+        places = [self._measured_step(sigma) for sigma in sigmas]
+        ratios = [1.0]
+        for before, after, here, there in zip(sigmas, sigmas[1:], places, places[1:], strict=False):
+            if here is not None and there == here + 1:
+                ratios.append(own[there])
+            else:
+                ratios.append(math.exp(self._level(levels, after) - self._level(levels, before)))
+        return tuple(ratios[: len(sigmas)])
+
+    def _usable(self, branch: str) -> tuple[float, ...]:
+        """The branch's ratios, the masked ones replaced by the mean of their neighbours in the logarithm."""
+        own = list(self.ratios[branch])
+        for step in self.masked:
+            beside = [own[near] for near in (step - 1, step + 1) if 0 < near < len(own) and near not in self.masked]
+            own[step] = math.exp(sum(map(math.log, beside)) / len(beside)) if beside else 1.0
+        return tuple(own)
+
+    def _measured_step(self, sigma: float) -> int | None:
+        step = bisect_left(self.sigmas, -sigma, key=lambda value: -value)
+        for near in (step - 1, step):
+            if 0 <= near < self.steps and same_sigma(self.sigmas[near], sigma):
+                return near
+        return None
+
+    def _level(self, levels: Sequence[float], sigma: float) -> float:
+        """Cumulative log-magnitude at `sigma`; beyond the measured ends the outermost slope goes on."""
+        after = min(max(bisect_left(self.sigmas, -sigma, key=lambda value: -value), 1), self.steps - 1)
+        high, low = self.sigmas[after - 1], self.sigmas[after]
+        if sigma > self.sigmas[0]:
+            return levels[0]
+        part = (high - sigma) / (high - low)
+        return levels[after - 1] + part * (levels[after] - levels[after - 1])
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back to an equal curve."""
+        document: dict[str, Any] = {"format": FORMAT, "version": VERSION, "name": self.name, "family": self.family}
+        document["sigmas"] = list(self.sigmas)
+        document["ratios"] = {branch: list(values) for branch, values in self.ratios.items()}
+        for title in ("spread", "distance"):
+            if table := getattr(self, title):
+                document[title] = {branch: list(values) for branch, values in table.items()}
+        for title in ("masked", "vetoes"):
+            if values := getattr(self, title):
+                document[title] = list(values)
+        if self.gate is not None:
+            document["gate"] = self.gate
+        if self.preset:
+            document["preset"] = {
+                "threshold": self.preset.threshold,
+                "retention": self.preset.retention,
+                "max_skip": self.preset.max_skip,
+            }
+        document["provenance"] = dict(self.provenance)
+        return document
+
+    @classmethod
+    def from_json(cls, document: object, source: str = "curve") -> MagnitudeCurve:
+        """Read a JSON object. `source` names it in errors. Raises `CurveError`."""
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise CurveError(f"{source} is not a MagCache curve: expected a JSON object with \"format\": \"{FORMAT}\".")
+        version = document.get("version")
+        if not isinstance(version, int) or not 1 <= version <= VERSION:
+            raise CurveError(f"{source} has version {version!r}; this MagCache reads up to {VERSION}. Update MagCache or calibrate again.")
+        try:
+            preset = document.get("preset")
+            return cls(
+                name=_text(document["name"]),
+                family=_text(document["family"]),
+                sigmas=_floats(document["sigmas"]),
+                ratios=_table(document["ratios"]),
+                spread=_table(document.get("spread", {})),
+                distance=_table(document.get("distance", {})),
+                masked=tuple(_whole(step) for step in document.get("masked", ())),
+                vetoes=_floats(document.get("vetoes", ())),
+                gate=None if document.get("gate") is None else _number(document["gate"]),
+                preset=None if preset is None else _preset(preset),
+                provenance=_mapping(document.get("provenance", {})),
+            )
+        except KeyError as missing:
+            raise CurveError(f"{source} lacks {missing}. Calibrate again to make a complete file.") from None
+        except TypeError as wrong:
+            raise CurveError(f"{source} holds a value of the wrong kind: {wrong}.") from None
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> MagnitudeCurve:
+        """Read a curve file. Raises `CurveError` when it cannot be read or understood."""
+        try:
+            document = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise CurveError(f"{path} cannot be read as a curve: {error}") from None
+        return cls.from_json(document, source=str(path))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a curve file in one piece: a reader finds the old file or the new one, never half of it."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(self.to_json(), file, indent=1, ensure_ascii=False)
+                file.write("\n")
+            Path(part).replace(target)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+
+
+def check_name(name: str) -> str:
+    """`name` if it can name a curve and its file. Raises `CurveError`."""
+    if not _NAME.fullmatch(name):
+        raise CurveError(
+            f"{name!r:.120} cannot name a curve: use letters, digits, '.', '_' and '-', beginning with a letter or digit, "
+            "at most 100 of them; 'auto' is taken."
+        )
+    return name
+
+
+def same_sigma(one: float, other: float) -> bool:
+    """Whether two sigmas are the same noise level, give or take rounding."""
+    return abs(one - other) <= SAME_SIGMA * max(abs(one), abs(other), 1e-9)
+
+
+def _check_numbers(values: Sequence[float], where: str, low: float, high: float = math.inf) -> None:
+    for step, value in enumerate(values):
+        if not math.isfinite(value) or not low <= value <= high:
+            raise CurveError(f"{where} is {value} at step {step}; expected a number from {low} to {high}. Calibrate again.")
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, got {value!r:.60}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise TypeError("expected a number of ordinary size") from None
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"expected a whole number, got {value!r:.60}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, got {value!r:.60}")
+    return value
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, got {value!r:.60}")
+    return value
+
+
+def _floats(value: object) -> tuple[float, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"expected a list of numbers, got {value!r:.60}")
+    return tuple(_number(item) for item in value)
+
+
+def _table(value: object) -> dict[str, tuple[float, ...]]:
+    return {branch: _floats(values) for branch, values in _mapping(value).items()}
+
+
+def _preset(value: object) -> Preset:
+    fields = _mapping(value)
+    return Preset(_number(fields["threshold"]), _number(fields["retention"]), _whole(fields["max_skip"]))

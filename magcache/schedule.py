@@ -1,0 +1,160 @@
+"""Which steps of a run are computed and which reuse an earlier residual. Pure floats: no tensors, no host, no clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from .curve import MagnitudeCurve, same_sigma
+from .errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The knobs of the published rule. Raises `SettingsError` when one is out of range."""
+
+    threshold: float
+    """δ: the accumulated error that reuse may reach. 0 switches MagCache off."""
+    max_skip: int
+    """K: at most so many steps in a row reuse one residual. 0 switches MagCache off."""
+    retention: float = 0.2
+    """Part of the run, from its start, that is always computed."""
+    start_step: int = 0
+    """First step (0-based) that may be skipped."""
+    end_step: int = -1
+    """Last step that may be skipped; a negative one counts from the end, −1 being the last step."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.threshold) and self.threshold >= 0):
+            raise SettingsError(f"The threshold is {self.threshold}; it must be 0 (off) or more, usually 0.02 to 0.3.")
+        if self.max_skip < 0:
+            raise SettingsError(f"max_skip (K) is {self.max_skip}; it must be 0 (off) or more, usually 2 to 6.")
+        if not 0 <= self.retention <= 1:
+            raise SettingsError(f"The retention is {self.retention}; it must be from 0 to 1, usually 0.1 to 0.3.")
+        if self.start_step < 0:
+            raise SettingsError(f"The start step is {self.start_step}; it must be 0 or more.")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What each step of one run does.
+
+    `sigmas` are the run's noise levels, one a step (without the closing 0); `reused` tells for each whether it reuses; `errors` is
+    the error the rule predicted for it, 0 for a computed step.
+    """
+
+    sigmas: tuple[float, ...]
+    reused: tuple[bool, ...]
+    errors: tuple[float, ...]
+
+    @property
+    def steps(self) -> int:
+        return len(self.sigmas)
+
+    @property
+    def nfe(self) -> int:
+        """Number of steps that are computed."""
+        return self.reused.count(False)
+
+    @property
+    def speedup(self) -> float:
+        """Steps per computed step: the speed-up if reusing were free."""
+        return self.steps / self.nfe if self.nfe else 1.0
+
+    @property
+    def decisions(self) -> list[str]:
+        """`compute` or `reuse` for each step."""
+        return ["reuse" if reuse else "compute" for reuse in self.reused]
+
+    def step_at(self, sigma: float) -> int | None:
+        """The step an evaluation at `sigma` belongs to: the last one that begins at `sigma` or above. None above the first.
+
+        Samplers that evaluate within a step (Heun, DPM-2, SDE) thereby follow the decision of that step.
+        """
+        found = None
+        for step, begin in enumerate(self.sigmas):
+            if begin >= sigma or same_sigma(begin, sigma):
+                found = step
+            else:
+                break
+        return found
+
+    def needs(self, step: int) -> bool:
+        """Whether a later step uses the residual of computed step `step`."""
+        return not self.reused[step] and step + 1 < self.steps and self.reused[step + 1]
+
+    def source(self, step: int) -> int:
+        """The step whose residual `step` uses: itself if computed, else the last computed one before it."""
+        while self.reused[step]:
+            step -= 1
+        return step
+
+
+def published_rule(
+    ratios: Sequence[float],
+    *,
+    threshold: float,
+    max_skip: int,
+    start: int,
+    never: AbstractSet[int] = frozenset(),
+    gate: float | None = None,
+) -> tuple[int, ...]:
+    """Steps that reuse, for one branch. Implements the skipping rule of Ma et al., 2025 (arXiv:2506.09045, Sec. 3.2).
+
+    A step is skipped if the error Σ|1 − ∏γ| since the last computed step is at most `threshold`, the gap is at most `max_skip`,
+    the step is `start` or later and not in `never`, and (with a `gate`) its own |γ − 1| is at most `gate`. Otherwise it is
+    computed and the error begins anew.
+    """
+    reused, _ = _decide([ratios], threshold, max_skip, start, never, gate)
+    return tuple(step for step, reuse in enumerate(reused) if reuse)
+
+
+def _decide(
+    branches: Sequence[Sequence[float]], threshold: float, max_skip: int, start: int, never: AbstractSet[int], gate: float | None
+) -> tuple[list[bool], list[float]]:
+    """The published rule over branches that decide as one: a step is skipped only if every branch may skip it."""
+    products, sums, gap = [1.0] * len(branches), [0.0] * len(branches), 0
+    reused, errors = [], []
+    for step in range(len(branches[0]) if branches else 0):
+        gap += 1
+        products = [product * ratios[step] for product, ratios in zip(products, branches, strict=True)]
+        sums = [total + abs(1 - product) for total, product in zip(sums, products, strict=True)]
+        steady = gate is None or all(abs(ratios[step] - 1) <= gate for ratios in branches)
+        reuse = step >= start and step not in never and steady and gap <= max_skip and max(sums) <= threshold
+        reused.append(reuse)
+        errors.append(max(sums) if reuse else 0.0)
+        if not reuse:
+            products, sums, gap = [1.0] * len(branches), [0.0] * len(branches), 0
+    return reused, errors
+
+
+def plan_run(curve: MagnitudeCurve, sigmas: Sequence[float], settings: Settings) -> Plan:
+    """The plan of a run over `sigmas` (falling, one a step, without the closing 0) by the published rule.
+
+    Step 0 is always computed. All branches of the curve decide as one.
+    """
+    sigmas = tuple(float(sigma) for sigma in sigmas)
+    steps = len(sigmas)
+    last = settings.end_step + steps if settings.end_step < 0 else settings.end_step
+    if settings.threshold == 0 or not _falling(sigmas):
+        return compute_all(sigmas)
+    start = max(1, int(steps * settings.retention), settings.start_step)
+    never = {step for step in range(steps) if step > last} | {_nearest(sigmas, veto) for veto in curve.vetoes}
+    branches = [curve.ratios_at(sigmas, branch) for branch in curve.ratios]
+    reused, errors = _decide(branches, settings.threshold, settings.max_skip, start, never, curve.gate)
+    return Plan(sigmas, tuple(reused), tuple(errors))
+
+
+def compute_all(sigmas: Sequence[float]) -> Plan:
+    """The plan that skips nothing."""
+    return Plan(tuple(sigmas), (False,) * len(sigmas), (0.0,) * len(sigmas))
+
+
+def _falling(sigmas: Sequence[float]) -> bool:
+    return all(before > after for before, after in zip(sigmas, sigmas[1:], strict=False))
+
+
+def _nearest(sigmas: Sequence[float], target: float) -> int:
+    return min(range(len(sigmas)), key=lambda step: abs(sigmas[step] - target))

@@ -1,0 +1,41 @@
+"""Time between points of a run, on the device that does the work."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import torch
+
+
+class Stopwatch:
+    """Marks moments and tells the seconds between them.
+
+    On CUDA a mark is an event in the stream, so that marking neither waits for the device nor measures the queue; only `seconds`
+    waits, once, after the run.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._marks: list[float | torch.cuda.Event] = []
+
+    def mark(self) -> None:
+        if self._device.type == "cuda":
+            event = torch.cuda.Event(enable_timing=True)
+            event.record(torch.cuda.current_stream(self._device))
+            self._marks.append(event)
+        else:
+            self._marks.append(time.perf_counter())
+
+    def seconds(self) -> list[float]:
+        """Seconds from each mark to the next."""
+        if self._marks and isinstance(self._marks[-1], torch.cuda.Event):
+            self._marks[-1].synchronize()
+        return [_between(before, after) for before, after in pairwise(self._marks)]
+
+
+def _between(before: float | torch.cuda.Event, after: float | torch.cuda.Event) -> float:
+    if isinstance(before, float) and isinstance(after, float):
+        return after - before
+    assert isinstance(before, torch.cuda.Event) and isinstance(after, torch.cuda.Event)
+    return before.elapsed_time(after) / 1000
