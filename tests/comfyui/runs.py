@@ -1,0 +1,166 @@
+"""Sampling as ComfyUI's nodes do it, and MagCache with a plan of the test's own choosing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+import torch
+from torch import nn
+
+from magcache.comfyui.wrappers import MagCachePatch, Outline, family_of
+from magcache.report import RunReport
+from magcache.schedule import Plan
+
+from .tiny import Tiny, noise
+
+PlanOf = Callable[[list[float]], Plan]
+
+
+@dataclass(slots=True)
+class Log:
+    """How the runs went, one report each."""
+
+    reports: list[RunReport] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def decisions(self) -> list[str]:
+        """A word for each run with a letter for each evaluation: c computed, r reused."""
+        return ["".join("r" if event.reused else "c" for event in report.events) for report in self.reports]
+
+
+class WatchingPlan(Plan):
+    """Skips nothing, yet wants the residual of every step."""
+
+    def needs(self, step: int) -> bool:
+        return True
+
+
+class CountingPlan(Plan):
+    """Goes by the count of evaluations, so that one can be repeated at the very same sigma."""
+
+    @cached_property
+    def _count(self) -> Iterator[int]:
+        return itertools.count()
+
+    def step_at(self, sigma: float) -> int:
+        return next(self._count)
+
+
+def steps(pattern: str, kind: type[Plan] = Plan) -> PlanOf:
+    """A plan out of a letter a step: c computes, r reuses. Steps beyond the pattern are computed."""
+
+    def plan(sigmas: list[float]) -> Plan:
+        count = len(pattern) if kind is CountingPlan else len(sigmas)
+        reused = tuple(letter == "r" for letter in pattern[:count].ljust(count, "c"))
+        return kind(tuple(sigmas[:1] * count if kind is CountingPlan else sigmas), reused, (0.0,) * count)
+
+    return plan
+
+
+def cached(model: Any, plan: str | PlanOf, **more: Any) -> tuple[Any, Log]:
+    """A clone of `model` that skips by `plan`, and the log of its runs."""
+    log, plan_of = Log(), steps(plan) if isinstance(plan, str) else plan
+
+    def finished(report: RunReport, text: str) -> None:
+        log.reports.append(report)
+        log.texts.append(text)
+
+    patch = MagCachePatch(lambda guider, noise, sigmas: Outline(plan_of(sigmas[:-1]), "test", **more), finished)
+    return patch.attach(model), log
+
+
+@torch.inference_mode()
+def sample(
+    tiny: Tiny,
+    model: Any = None,
+    *,
+    count: int = 4,
+    cfg: float = 1.0,
+    sampler: str = "euler",
+    batch: int = 1,
+    positive: Any = None,
+    negative: Any = None,
+    size: tuple[int, int] | None = None,
+    latent: torch.Tensor | None = None,
+    **more: Any,
+) -> torch.Tensor:
+    """What the KSampler node does with `count` steps."""
+    latent = torch.zeros(batch, *(tiny.latent if size is None else (*tiny.latent[:-2], *size))) if latent is None else latent
+    return comfy.sample.sample(
+        tiny.model if model is None else model,
+        comfy.sample.prepare_noise(latent, 1),
+        count,
+        cfg,
+        sampler,
+        "simple",
+        tiny.positive if positive is None else positive,
+        tiny.negative if negative is None else negative,
+        latent,
+        disable_pbar=True,
+        seed=1,
+        **more,
+    )
+
+
+@torch.inference_mode()
+def evaluate(tiny: Tiny, model: Any = None, times: int = 1, *, cfg: float = 1.0, batch: int = 1, **conds: Any) -> list[torch.Tensor]:
+    """What the model makes, `times` over, of one and the same input at one and the same sigma."""
+    seen: list[torch.Tensor] = []
+
+    def same_again(denoise: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any = None, **_: Any) -> torch.Tensor:
+        seen.extend(denoise(x, sigmas[0].expand(x.shape[0]), **extra_args) for _ in range(times))
+        return seen[-1]
+
+    shape = (batch, *tiny.latent)
+    comfy.sample.sample_custom(
+        tiny.model if model is None else model,
+        noise(*shape, seed=5),
+        cfg,
+        comfy.samplers.KSAMPLER(same_again),
+        torch.tensor([0.7, 0.0]),
+        conds.get("positive", tiny.positive),
+        conds.get("negative", tiny.negative),
+        noise(*shape, seed=6),
+        disable_pbar=True,
+        seed=1,
+    )
+    return seen
+
+
+def blocks(tiny: Tiny) -> list[nn.Module]:
+    """Every block of the stack, in the order they run."""
+    family = family_of(tiny.model)
+    assert family is not None
+    return [block for name in family.blocks for block in getattr(tiny.dit, name)]
+
+
+@contextmanager
+def counted(module: nn.Module) -> Iterator[list[int]]:
+    """The number of calls of `module` so far, in a list of one."""
+    calls = [0]
+
+    def count(*_: Any) -> None:
+        calls[0] += 1
+
+    handle = module.register_forward_hook(count)
+    try:
+        yield calls
+    finally:
+        handle.remove()
+
+
+def structure(model: nn.Module) -> dict[int, list[tuple[str, int]]]:
+    """Which module stands where, by identity."""
+    return {id(module): [(name, id(child)) for name, child in module._modules.items()] for module in model.modules()}
+
+
+def close(one: torch.Tensor, other: torch.Tensor, tolerance: float = 1e-5) -> bool:
+    return one.shape == other.shape and bool((one - other).abs().max() <= tolerance)

@@ -1,4 +1,0 @@
-def test_import():
-    import comfy.sd  # noqa: F401
-    from magcache.comfyui import nodes
-    assert nodes

@@ -1,0 +1,224 @@
+"""A tiny random model of each kind MagCache knows, with what it is sampled with.
+
+Adding a family means a builder here and its line in `ALL`: everything parametrised over `ALL` covers it then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import comfy.model_patcher
+import comfy.ops
+import comfy.sd
+import comfy.supported_models
+import torch
+from comfy.ldm.flux.model import Flux
+from comfy.ldm.hunyuan_video.model import HunyuanVideo
+from comfy.ldm.modules.diffusionmodules.mmdit import MMDiT
+from comfy.ldm.wan.model import VaceWanModel, WanModel
+from safetensors.torch import save_file
+from torch import nn
+
+CPU = torch.device("cpu")
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@dataclass(frozen=True, slots=True)
+class Tiny:
+    """A model and the shapes it takes."""
+
+    model: comfy.model_patcher.ModelPatcher
+    latent: tuple[int, ...]
+    width: int
+    """Channels of the text."""
+    extras: dict[str, Any] = field(default_factory=dict)
+    """What a conditioning carries besides its text."""
+
+    def conditioning(self, seed: int, tokens: int = 7, **extras: Any) -> list[list[Any]]:
+        """As ComfyUI's text encoders return it."""
+        return [[noise(1, tokens, self.width, seed=seed), {**self.extras, **extras}]]
+
+    @property
+    def positive(self) -> list[list[Any]]:
+        return self.conditioning(1)
+
+    @property
+    def negative(self) -> list[list[Any]]:
+        return self.conditioning(2)
+
+    @property
+    def dit(self) -> nn.Module:
+        return self.model.model.diffusion_model
+
+
+def _loaded(kind: Callable[..., nn.Module], **dimensions: Any) -> comfy.model_patcher.ModelPatcher:
+    """Through a file and ComfyUI's own loader, which reads the dimensions off the weights."""
+    model = _randomised(kind(dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init, **dimensions))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        save_file({name: value.contiguous().clone() for name, value in model.state_dict().items()}, path)
+        return comfy.sd.load_diffusion_model(str(path))
+
+
+def _built(kind: Callable[..., Any], **dimensions: Any) -> comfy.model_patcher.ModelPatcher:
+    """Without the loader, for models of which it knows one size only."""
+    config = kind(dimensions)
+    config.set_inference_dtype(torch.float32, None)
+    model = config.get_model({}, "", device="cpu")
+    _randomised(model.diffusion_model)
+    return comfy.model_patcher.CoreModelPatcher(model, load_device=CPU, offload_device=CPU)
+
+
+def _randomised(model: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.named_parameters():
+        values = torch.randn(parameter.shape, generator=generator) * 0.05
+        if parameter.ndim == 1 and "norm" in name and name.endswith(("weight", "scale")):
+            values += 1
+        parameter.data = values
+        parameter.requires_grad_(False)
+    return model
+
+
+@cache
+def _flux_model(guidance: bool) -> comfy.model_patcher.ModelPatcher:
+    return _loaded(
+        Flux, in_channels=16, out_channels=16, vec_in_dim=64, context_in_dim=96, hidden_size=128, mlp_ratio=4.0, num_heads=1, depth=2,
+        depth_single_blocks=2, axes_dim=[16, 56, 56], theta=10000, patch_size=2, qkv_bias=True, guidance_embed=guidance, txt_ids_dims=[],
+    )  # fmt: skip
+
+
+def flux_dev() -> Tiny:
+    return Tiny(_flux_model(True), (16, 8, 8), 96, {"pooled_output": noise(1, 64, seed=3), "guidance": 3.5})
+
+
+def flux_schnell() -> Tiny:
+    return Tiny(_flux_model(False), (16, 8, 8), 96, {"pooled_output": noise(1, 64, seed=3)})
+
+
+def flux_kontext() -> Tiny:
+    dev = flux_dev()
+    return Tiny(dev.model, dev.latent, dev.width, {**dev.extras, "reference_latents": [noise(1, 16, 8, 8, seed=4)]})
+
+
+@cache
+def chroma() -> Tiny:
+    model = _built(
+        comfy.supported_models.Chroma, image_model="chroma", in_channels=64, out_channels=64, context_in_dim=64, hidden_size=128,
+        mlp_ratio=4.0, num_heads=1, depth=2, depth_single_blocks=2, axes_dim=[16, 56, 56], theta=10000, patch_size=2, qkv_bias=True,
+        in_dim=64, out_dim=128, hidden_dim=64, n_layers=1, txt_ids_dims=[], vec_in_dim=None,
+    )  # fmt: skip
+    return Tiny(model, (16, 8, 8), 64, {"pooled_output": None})
+
+
+@cache
+def hunyuan_video() -> Tiny:
+    model = _loaded(
+        HunyuanVideo, in_channels=16, out_channels=16, vec_in_dim=768, context_in_dim=64, depth=2, depth_single_blocks=2,
+        axes_dim=[16, 56, 56], patch_size=[1, 2, 2], hidden_size=128, mlp_ratio=4.0, num_heads=1, theta=256, qkv_bias=True,
+        guidance_embed=True, byt5=False, meanflow=False, use_cond_type_embedding=False, vision_in_dim=None, meanflow_sum=False,
+    )  # fmt: skip
+    return Tiny(model, (16, 3, 8, 8), 64, {"pooled_output": noise(1, 768, seed=3), "guidance": 6.0})
+
+
+@cache
+def hunyuan_video15() -> Tiny:
+    model = _loaded(
+        HunyuanVideo, in_channels=65, out_channels=32, vec_in_dim=None, context_in_dim=64, depth=2, depth_single_blocks=0,
+        axes_dim=[16, 56, 56], patch_size=[1, 1, 1], hidden_size=128, mlp_ratio=4.0, num_heads=1, theta=256, qkv_bias=True,
+        guidance_embed=False, byt5=True, meanflow=False, use_cond_type_embedding=True, vision_in_dim=1152, meanflow_sum=True,
+    )  # fmt: skip
+    extras = {
+        "pooled_output": None,
+        "conditioning_byt5small": noise(1, 4, 1472, seed=3),
+        "clip_vision_output": SimpleNamespace(last_hidden_state=noise(1, 5, 1152, seed=4)),
+    }
+    return Tiny(model, (32, 3, 4, 4), 64, extras)
+
+
+def _wan(kind: Callable[..., nn.Module], **dimensions: Any) -> comfy.model_patcher.ModelPatcher:
+    shared: dict[str, Any] = {
+        "patch_size": (1, 2, 2), "freq_dim": 256, "text_dim": 4096, "out_dim": 16, "num_heads": 1, "dim": 128, "ffn_dim": 256,
+        "num_layers": 3, "qk_norm": True, "cross_attn_norm": True,
+    }  # fmt: skip
+    return _loaded(kind, **{**shared, **dimensions})
+
+
+@cache
+def wan_t2v() -> Tiny:
+    return Tiny(_wan(WanModel, model_type="t2v", in_dim=16), (16, 3, 8, 8), 4096)
+
+
+@cache
+def wan_i2v() -> Tiny:
+    extras = {
+        "clip_vision_output": SimpleNamespace(penultimate_hidden_states=noise(1, 257, 1280, seed=3)),
+        "concat_latent_image": noise(1, 16, 3, 8, 8, seed=4),
+        "concat_mask": torch.ones(1, 1, 3, 8, 8),
+    }
+    return Tiny(_wan(WanModel, model_type="i2v", in_dim=36), (16, 3, 8, 8), 4096, extras)
+
+
+@cache
+def wan_vace() -> Tiny:
+    extras = {
+        "vace_frames": [noise(1, 32, 3, 8, 8, seed=3)],
+        "vace_mask": [torch.ones(1, 64, 3, 8, 8)],
+        "vace_strength": [1.0],
+    }
+    model = _wan(VaceWanModel, model_type="vace", in_dim=16, vace_layers=2, vace_in_dim=96, num_layers=4)
+    return Tiny(model, (16, 3, 8, 8), 4096, extras)
+
+
+@cache
+def wan22_ti2v() -> Tiny:
+    return Tiny(_wan(WanModel, model_type="t2v", in_dim=48, out_dim=48), (48, 3, 8, 8), 4096)
+
+
+@cache
+def qwen_image() -> Tiny:
+    model = _built(
+        comfy.supported_models.QwenImage, image_model="qwen_image", in_channels=64, num_layers=3, num_attention_heads=1,
+        attention_head_dim=128, joint_attention_dim=64,
+    )  # fmt: skip
+    return Tiny(model, (16, 1, 8, 8), 64)
+
+
+def qwen_image_edit() -> Tiny:
+    text = qwen_image()
+    return Tiny(text.model, text.latent, text.width, {"reference_latents": [noise(1, 16, 1, 8, 8, seed=4)]})
+
+
+@cache
+def sd3() -> Tiny:
+    """Not a family of MagCache's: a transformer it must leave alone."""
+    model = _loaded(
+        MMDiT, input_size=None, patch_size=2, in_channels=16, out_channels=16, depth=2, pos_embed_max_size=16, num_patches=256,
+        adm_in_channels=64, context_embedder_config={"target": "torch.nn.Linear", "params": {"in_features": 64, "out_features": 128}},
+    )  # fmt: skip
+    return Tiny(model, (16, 8, 8), 64, {"pooled_output": noise(1, 64, seed=3)})
+
+
+ALL: dict[str, Callable[[], Tiny]] = {
+    "flux dev": flux_dev,
+    "flux schnell": flux_schnell,
+    "flux kontext": flux_kontext,
+    "chroma": chroma,
+    "hunyuan_video": hunyuan_video,
+    "hunyuan_video1.5": hunyuan_video15,
+    "wan t2v": wan_t2v,
+    "wan i2v": wan_i2v,
+    "wan vace": wan_vace,
+    "wan2.2 ti2v": wan22_ti2v,
+    "qwen_image": qwen_image,
+    "qwen_image edit": qwen_image_edit,
+}
