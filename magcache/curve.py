@@ -6,14 +6,14 @@ import json
 import math
 import os
 import re
-import tempfile
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
 from .errors import CurveError
 
@@ -22,6 +22,8 @@ SAME_SIGMA = 1e-4
 """Two sigmas closer than this (relative to the larger) are one: schedules are computed in fp32 and stored rounded."""
 _NAME = re.compile(r"(?!auto$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RATIO_RANGE = (1e-3, 1e3)
+_LARGEST_LOG = 100.0
+"""A steep end of a curve, carried on to a far sigma, shall not overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,9 @@ class MagnitudeCurve:
     """Noise levels of the measured run, falling, one a step."""
     ratios: Mapping[str, tuple[float, ...]]
     """γ for each branch (`cond`, `uncond`, …), one a step; the first of each is 1."""
-    spread: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    spread: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     """Standard deviation of γ over the tokens, where it was recorded."""
-    distance: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    distance: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     """Mean over tokens of 1 − cos(r_i, r_{i-1}), where it was recorded."""
     masked: tuple[int, ...] = ()
     """Steps whose ratio compares two different models (an expert switch) and is passed over."""
@@ -61,7 +63,7 @@ class MagnitudeCurve:
     gate: float | None = None
     """A single step whose |γ − 1| is larger than this is always computed."""
     preset: Preset | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Where the numbers come from: source, sampler, shift, resolution, …"""
 
     def __post_init__(self) -> None:
@@ -70,8 +72,8 @@ class MagnitudeCurve:
         _check_numbers(self.sigmas, f"{where}: sigmas", low=0.0)
         if len(self.sigmas) < 2:
             raise CurveError(f"{where} has {len(self.sigmas)} steps; at least 2 are needed. Calibrate with an ordinary number of steps.")
-        if any(after >= before for before, after in zip(self.sigmas, self.sigmas[1:], strict=False)):
-            raise CurveError(f"{where}: sigmas must fall from step to step, but they do not.")
+        if any(after >= before or same_sigma(before, after) for before, after in pairwise(self.sigmas)):
+            raise CurveError(f"{where}: sigmas must fall from step to step, by more than {SAME_SIGMA} of their size, but they do not.")
         if not self.ratios:
             raise CurveError(f"{where} has no branch. Expected ratios such as {{'cond': [1.0, …]}}.")
         for title, table in (("ratios", self.ratios), ("spread", self.spread), ("distance", self.distance)):
@@ -84,6 +86,13 @@ class MagnitudeCurve:
                     )
         if any(not 0 < step < len(self.sigmas) for step in self.masked):
             raise CurveError(f"{where}: masked steps {self.masked} must lie between 1 and {len(self.sigmas) - 1}.")
+        _check_numbers(self.vetoes, f"{where}: vetoes", low=0.0)
+        if self.gate is not None:
+            _check_number(self.gate, f"{where}: gate", low=0.0)
+        if self.preset:
+            _check_number(self.preset.threshold, f"{where}: the preset's threshold", low=0.0)
+            _check_number(self.preset.retention, f"{where}: the preset's retention", low=0.0, high=1.0)
+            _check_number(self.preset.max_skip, f"{where}: the preset's max_skip", low=0.0)
         for name in ("ratios", "spread", "distance", "provenance"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
@@ -103,9 +112,10 @@ class MagnitudeCurve:
         ratios = [1.0]
         for before, after, here, there in zip(sigmas, sigmas[1:], places, places[1:], strict=False):
             if here is not None and there == here + 1:
-                ratios.append(own[there])
+                ratios.append(own[here + 1])
             else:
-                ratios.append(math.exp(self._level(levels, after) - self._level(levels, before)))
+                rise = self._level(levels, after) - self._level(levels, before)
+                ratios.append(math.exp(min(max(rise, -_LARGEST_LOG), _LARGEST_LOG)))
         return tuple(ratios[: len(sigmas)])
 
     def _usable(self, branch: str) -> tuple[float, ...]:
@@ -124,7 +134,7 @@ class MagnitudeCurve:
         return None
 
     def _level(self, levels: Sequence[float], sigma: float) -> float:
-        """Cumulative log-magnitude at `sigma`; beyond the measured ends the outermost slope goes on."""
+        """Cumulative log-magnitude at `sigma`; above the measured sigmas it stays, below them the last slope goes on."""
         after = min(max(bisect_left(self.sigmas, -sigma, key=lambda value: -value), 1), self.steps - 1)
         high, low = self.sigmas[after - 1], self.sigmas[after]
         if sigma > self.sigmas[0]:
@@ -157,25 +167,28 @@ class MagnitudeCurve:
     @classmethod
     def from_json(cls, document: object, source: str = "curve") -> MagnitudeCurve:
         """Read a JSON object. `source` names it in errors. Raises `CurveError`."""
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
-            raise CurveError(f"{source} is not a MagCache curve: expected a JSON object with \"format\": \"{FORMAT}\".")
-        version = document.get("version")
-        if not isinstance(version, int) or not 1 <= version <= VERSION:
-            raise CurveError(f"{source} has version {version!r}; this MagCache reads up to {VERSION}. Update MagCache or calibrate again.")
+        fields = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+        if fields.get("format") != FORMAT:
+            raise CurveError(f'{source} is not a MagCache curve: expected a JSON object with "format": "{FORMAT}".')
+        version = fields.get("version")
+        if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= VERSION:
+            raise CurveError(
+                f"{source} has version {_shown(version)}; this MagCache reads up to {VERSION}. Update MagCache or calibrate again."
+            )
         try:
-            preset = document.get("preset")
+            preset = fields.get("preset")
             return cls(
-                name=_text(document["name"]),
-                family=_text(document["family"]),
-                sigmas=_floats(document["sigmas"]),
-                ratios=_table(document["ratios"]),
-                spread=_table(document.get("spread", {})),
-                distance=_table(document.get("distance", {})),
-                masked=tuple(_whole(step) for step in document.get("masked", ())),
-                vetoes=_floats(document.get("vetoes", ())),
-                gate=None if document.get("gate") is None else _number(document["gate"]),
+                name=_text(fields["name"]),
+                family=_text(fields["family"]),
+                sigmas=_floats(fields["sigmas"]),
+                ratios=_table(fields["ratios"]),
+                spread=_table(fields.get("spread", {})),
+                distance=_table(fields.get("distance", {})),
+                masked=tuple(_whole(step) for step in _list(fields.get("masked", ()))),
+                vetoes=_floats(fields.get("vetoes", ())),
+                gate=None if fields.get("gate") is None else _number(fields["gate"]),
                 preset=None if preset is None else _preset(preset),
-                provenance=_mapping(document.get("provenance", {})),
+                provenance=_mapping(fields.get("provenance", {})),
             )
         except KeyError as missing:
             raise CurveError(f"{source} lacks {missing}. Calibrate again to make a complete file.") from None
@@ -195,14 +208,14 @@ class MagnitudeCurve:
         """Write a curve file in one piece: a reader finds the old file or the new one, never half of it."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        part = target.with_name(f".{target.name}.{uuid4().hex}")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(self.to_json(), file, indent=1, ensure_ascii=False)
+            with part.open("x", encoding="utf-8") as file:
+                json.dump(self.to_json(), file, indent=1)
                 file.write("\n")
-            Path(part).replace(target)
+            part.replace(target)
         except BaseException:
-            Path(part).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
 
 
@@ -223,13 +236,23 @@ def same_sigma(one: float, other: float) -> bool:
 
 def _check_numbers(values: Sequence[float], where: str, low: float, high: float = math.inf) -> None:
     for step, value in enumerate(values):
-        if not math.isfinite(value) or not low <= value <= high:
-            raise CurveError(f"{where} is {value} at step {step}; expected a number from {low} to {high}. Calibrate again.")
+        _check_number(value, where, low, high, f" at step {step}")
+
+
+def _check_number(value: float, where: str, low: float, high: float = math.inf, place: str = "") -> None:
+    if not math.isfinite(value) or not low <= value <= high:
+        raise CurveError(f"{where} is {value}{place}; expected a number from {low} to {high}. Correct it or calibrate again.")
+
+
+def _shown(value: object) -> str:
+    """`value`, or only its kind where its text could be endless."""
+    plain = value is None or isinstance(value, str | float) or (isinstance(value, int) and value.bit_length() < 64)
+    return f"{value!r:.60}" if plain else type(value).__name__
 
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, got {value!r:.60}")
+        raise TypeError(f"expected a number, got {_shown(value)}")
     try:
         return float(value)
     except OverflowError:
@@ -238,26 +261,32 @@ def _number(value: object) -> float:
 
 def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"expected a whole number, got {value!r:.60}")
+        raise TypeError(f"expected a whole number, got {_shown(value)}")
+    if value.bit_length() >= 64:
+        raise TypeError("expected a whole number of ordinary size")
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"expected a text, got {value!r:.60}")
+        raise TypeError(f"expected a text, got {_shown(value)}")
     return value
 
 
 def _mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError(f"expected an object, got {value!r:.60}")
-    return value
+        raise TypeError(f"expected an object, got {_shown(value)}")
+    return cast("dict[str, Any]", value)
+
+
+def _list(value: object) -> Sequence[object]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"expected a list of numbers, got {_shown(value)}")
+    return cast("Sequence[object]", value)
 
 
 def _floats(value: object) -> tuple[float, ...]:
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"expected a list of numbers, got {value!r:.60}")
-    return tuple(_number(item) for item in value)
+    return tuple(_number(item) for item in _list(value))
 
 
 def _table(value: object) -> dict[str, tuple[float, ...]]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .curve import MagnitudeCurve, same_sigma
 from .errors import SettingsError
@@ -116,7 +117,8 @@ def _decide(
 ) -> tuple[list[bool], list[float]]:
     """The published rule over branches that decide as one: a step is skipped only if every branch may skip it."""
     products, sums, gap = [1.0] * len(branches), [0.0] * len(branches), 0
-    reused, errors = [], []
+    reused: list[bool] = []
+    errors: list[float] = []
     for step in range(len(branches[0]) if branches else 0):
         gap += 1
         products = [product * ratios[step] for product, ratios in zip(products, branches, strict=True)]
@@ -153,7 +155,7 @@ def compute_all(sigmas: Sequence[float]) -> Plan:
 
 
 def _falling(sigmas: Sequence[float]) -> bool:
-    return all(before > after for before, after in zip(sigmas, sigmas[1:], strict=False))
+    return all(before > after for before, after in pairwise(sigmas))
 
 
 def _nearest(sigmas: Sequence[float], target: float) -> int:
