@@ -1,0 +1,25 @@
+"""`import magcache` is cheap: it needs nothing but Python."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("torch", "numpy", "comfy", "diffusers", "transformers", "matplotlib", "typer")
+
+
+def run(code: str) -> None:
+    check = f"import sys; {code}; found = [name for name in {HEAVY} if name in sys.modules]; assert not found, found"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_import():
+    run("import magcache")
+
+
+def test_planning():
+    run(
+        "import magcache as m; curve = m.load_curve('flux'); "
+        "assert m.plan_run(curve, curve.sigmas, m.Settings(threshold=0.24, max_skip=5)).speedup > 2"
+    )
