@@ -28,7 +28,7 @@ SHAPE = dict(
     patch_size=1, in_channels=64, num_layers=1, num_single_layers=5, attention_head_dim=128, num_attention_heads=1,
     joint_attention_dim=world.TEXT_WIDTH, pooled_projection_dim=world.POOLED_WIDTH, guidance_embeds=False, axes_dims_rope=(16, 56, 56),
 )  # fmt: skip
-SHIFT, DROPOUT, AVERAGE = 3.0, 0.1, 0.999
+SHIFT, UNIFORM, DROPOUT, AVERAGE = 3.0, 0.2, 0.1, 0.999
 GRID = world.SIDE // 4
 """Tokens on a side: latent cells of 2 × 2 pixels, patches of 2 × 2 cells."""
 
@@ -37,6 +37,19 @@ console = Console()
 
 def build_model() -> FluxTransformer2DModel:
     return FluxTransformer2DModel(**SHAPE)
+
+
+def use_bfloat16(model: FluxTransformer2DModel) -> None:
+    """Let the blocks compute in bfloat16. Only them: elsewhere the timestep would be rounded to eight bits."""
+    for block in (*model.transformer_blocks, *model.single_transformer_blocks):
+        block.forward = torch.autocast("cpu", torch.bfloat16)(block.forward)
+
+
+def sample_sigmas(count: int) -> torch.Tensor:
+    """Noise levels to train on: logit-normal, one in five uniform so that both ends are seen, then shifted."""
+    middle, anywhere = torch.sigmoid(torch.randn(count)), torch.rand(count)
+    sigmas = torch.where(torch.rand(count) < UNIFORM, anywhere, middle)
+    return SHIFT * sigmas / (1 + (SHIFT - 1) * sigmas)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
@@ -68,6 +81,8 @@ def train(out: Path, steps: int, batch: int, rate: float, seed: int, bf16: bool)
     rng = np.random.default_rng(seed)
     model = build_model()
     average = copy.deepcopy(model)
+    if bf16:
+        use_bfloat16(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01, betas=(0.9, 0.99))
     warm_up = min(100, steps // 10 + 1)
     schedule = torch.optim.lr_scheduler.SequentialLR(
@@ -82,13 +97,11 @@ def train(out: Path, steps: int, batch: int, rate: float, seed: int, bf16: bool)
     began, losses = time.perf_counter(), []
     for step in range(1, steps + 1):
         clean, text, pooled = make_batch(rng, batch)
-        sigma = torch.sigmoid(torch.randn(batch))
-        sigma = SHIFT * sigma / (1 + (SHIFT - 1) * sigma)
+        sigma = sample_sigmas(batch)
         noise = torch.randn_like(clean)
         noisy = torch.lerp(clean, noise, sigma[:, None, None])
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            velocity = model(noisy, text, pooled, sigma, image_ids, text_ids, return_dict=False)[0]
-        loss = torch.nn.functional.mse_loss(velocity.float(), noise - clean)
+        velocity = model(noisy, text, pooled, sigma, image_ids, text_ids, return_dict=False)[0]
+        loss = torch.nn.functional.mse_loss(velocity, noise - clean)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -112,7 +125,7 @@ def save(model: torch.nn.Module, out: Path, **made_with: int) -> None:
 
 def main(
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes.")],
-    steps: Annotated[int, typer.Option(min=1)] = 3000,
+    steps: Annotated[int, typer.Option(min=1)] = 3600,
     batch: Annotated[int, typer.Option(min=1)] = 32,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
     seed: int = 0,

@@ -118,6 +118,18 @@ class MagnitudeCurve:
                 ratios.append(math.exp(min(max(rise, -_LARGEST_LOG), _LARGEST_LOG)))
         return tuple(ratios[: len(sigmas)])
 
+    def sigmas_for(self, steps: int) -> tuple[float, ...]:
+        """The measured schedule stretched to `steps` steps: the sigmas at the same parts of the way from its first to 0."""
+        if steps == self.steps:
+            return self.sigmas
+        whole = (*self.sigmas, 0.0)
+        sigmas: list[float] = []
+        for step in range(steps):
+            place = step * self.steps / steps
+            before = int(place)
+            sigmas.append(whole[before] + (place - before) * (whole[before + 1] - whole[before]))
+        return tuple(sigmas)
+
     def _usable(self, branch: str) -> tuple[float, ...]:
         """The branch's ratios, the masked ones replaced by the mean of their neighbours in the logarithm."""
         own = list(self.ratios[branch])
@@ -231,7 +243,7 @@ def check_name(name: str) -> str:
 
 def same_sigma(one: float, other: float) -> bool:
     """Whether two sigmas are the same noise level, give or take rounding."""
-    return abs(one - other) <= SAME_SIGMA * max(abs(one), abs(other), 1e-9)
+    return math.isclose(one, other, rel_tol=SAME_SIGMA, abs_tol=SAME_SIGMA * 1e-9)
 
 
 def _check_numbers(values: Sequence[float], where: str, low: float, high: float = math.inf) -> None:

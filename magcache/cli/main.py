@@ -1,0 +1,183 @@
+"""`magcache`: what curves there are, what a plan would do, and a demo of it all."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ..curve import MagnitudeCurve
+from ..curves import known_curves, load_curve
+from ..errors import CurveError, MagCacheError
+from ..schedule import Plan, Settings, plan_run
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+console = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.callback()
+def main() -> None:
+    """Faster diffusion transformers, without training."""
+
+
+@app.command()
+def curves(as_json: AsJson = False) -> None:
+    """List the magnitude curves that come with MagCache and the settings recommended for each."""
+    known = [load_curve(name) for name in known_curves()]
+    if as_json:
+        _print_json([_curve_row(curve) for curve in known])
+        return
+    table = Table("model_type", "steps", "thresh", "retention", "K", box=SIMPLE)
+    for curve in known:
+        row = _curve_row(curve)
+        preset = row["recommended"] or {}
+        table.add_row(row["name"], str(row["steps"]), *(str(value) for value in preset.values()))
+    console.print(table)
+
+
+@app.command()
+def plan(
+    curve: Annotated[str, typer.Option(help="A curve's name, or a curve file.")],
+    steps: Annotated[int | None, typer.Option(min=1, max=10_000, help="Steps of the run; the curve's own if left out.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Error that may add up; the recommended one if left out.")] = None,
+    max_skip: Annotated[int | None, typer.Option(help="Steps in a row that may be skipped; as recommended if left out.")] = None,
+    retention: Annotated[float | None, typer.Option(help="Part of the run that is always computed; as recommended if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which steps of a run would be computed and which reused."""
+    with _errors_as_messages():
+        found = _find_curve(curve, steps)
+        settings = _settings(found, threshold, max_skip, retention)
+        made = plan_run(found, found.sigmas_for(steps or found.steps), settings)
+        if as_json:
+            _print_json(_plan_facts(found, settings, made))
+        else:
+            _print_plan(found, settings, made)
+
+
+@app.command()
+def demo(
+    steps: Annotated[int, typer.Option(min=4, max=200, help="Steps of the sampling without MagCache.")] = 28,
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("magcache-demo"),
+    comfyui: Annotated[Path | None, typer.Option(help="A ComfyUI to use; else COMFYUI_PATH, else a pinned one is fetched.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sample the same pictures with and without MagCache on a real ComfyUI, and write a report."""
+    from ..demo.report import write_report
+    from ..demo.run import PROMPTS, run_demo
+
+    with _errors_as_messages():
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            total = bars.add_task("runs", total=3 * len(PROMPTS) + 2)
+            current = bars.add_task("preparing", total=None)
+            said = "preparing"
+
+            def progress(what: str, done: int, of: int) -> None:
+                nonlocal said
+                if what != said:
+                    bars.advance(total)
+                    said = what
+                bars.update(current, description=what, completed=done, total=of)
+
+            result = run_demo(steps, comfyui, progress)
+            bars.update(total, completed=3 * len(PROMPTS) + 2)
+        page = write_report(result, out)
+    facts = result.to_json()
+    if as_json:
+        _print_json(facts)
+        return
+    table = Table("sampling", "evaluations", "seconds a run", "PSNR mean / worst", "SSIM mean / worst", box=SIMPLE)
+    seconds = facts["seconds_per_run"]
+    table.add_row("all steps", str(facts["steps"]), f"{seconds['full']:.2f}", "reference", "")
+    for name, way, key in (("MagCache", "cached", "magcache"), ("plain, as few steps", "fewer", "plain_with_as_few_steps")):
+        quality = facts[key]
+        table.add_row(
+            name, str(facts["nfe"]), f"{seconds[way]:.2f}", f"{quality['psnr_mean']:.1f} / {quality['psnr_worst']:.1f} dB",
+            f"{quality['ssim_mean']:.4f} / {quality['ssim_worst']:.4f}",
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"[bold]{facts['measured_speedup']:.2f}× faster[/bold] (predicted {facts['predicted_speedup']:.2f}×). Report: {page}")
+
+
+class _errors_as_messages:  # noqa: N801
+    """Shows an expected error as one line instead of a traceback, and ends with status 1."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, MagCacheError):
+            Console(stderr=True).print(f"[red]Error:[/red] {error}", highlight=False, soft_wrap=True)
+            raise typer.Exit(1)
+
+
+def _find_curve(given: str, steps: int | None) -> MagnitudeCurve:
+    if given in known_curves():
+        return load_curve(given, steps)
+    if Path(given).is_file():
+        return MagnitudeCurve.load(given)
+    raise CurveError(f"{given!r} is neither a curve file nor a known curve: {', '.join(known_curves())}.")
+
+
+def _settings(curve: MagnitudeCurve, threshold: float | None, max_skip: int | None, retention: float | None) -> Settings:
+    preset = curve.preset
+    default = Settings(threshold=0.06, max_skip=2, retention=0.2)
+    return Settings(
+        threshold=threshold if threshold is not None else preset.threshold if preset else default.threshold,
+        max_skip=max_skip if max_skip is not None else preset.max_skip if preset else default.max_skip,
+        retention=retention if retention is not None else preset.retention if preset else default.retention,
+    )
+
+
+def _curve_row(curve: MagnitudeCurve) -> dict[str, Any]:
+    preset = curve.preset
+    return {
+        "name": curve.name,
+        "family": curve.family,
+        "steps": curve.steps,
+        "branches": list(curve.ratios),
+        "recommended": preset
+        and {"threshold": preset.threshold, "retention": preset.retention, "max_skip": preset.max_skip},
+        "provenance": dict(curve.provenance),
+    }
+
+
+def _plan_facts(curve: MagnitudeCurve, settings: Settings, made: Plan) -> dict[str, Any]:
+    return {
+        "curve": curve.name,
+        "threshold": settings.threshold,
+        "max_skip": settings.max_skip,
+        "retention": settings.retention,
+        "steps": made.steps,
+        "nfe": made.nfe,
+        "speedup": made.speedup,
+        "sigmas": list(made.sigmas),
+        "decisions": made.decisions,
+        "errors": list(made.errors),
+    }
+
+
+def _print_plan(curve: MagnitudeCurve, settings: Settings, made: Plan) -> None:
+    table = Table("step", "sigma", "decision", "predicted error", box=SIMPLE)
+    for step, (sigma, decision, error) in enumerate(zip(made.sigmas, made.decisions, made.errors, strict=True)):
+        style = "dim" if decision == "reuse" else "bold"
+        table.add_row(str(step), f"{sigma:.4f}", decision, f"{error:.4f}" if decision == "reuse" else "", style=style)
+    console.print(table)
+    console.print(
+        f"{curve.name}: {made.nfe} of {made.steps} steps computed, {made.speedup:.2f}× "
+        f"(threshold {settings.threshold}, K {settings.max_skip}, retention {settings.retention})"
+    )
+
+
+def _print_json(facts: object) -> None:
+    sys.stdout.write(json.dumps(facts, indent=1) + "\n")

@@ -1,0 +1,186 @@
+"""The demo: a real ComfyUI server, a real small model, the same pictures with and without MagCache."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from ..metrics import psnr, ssim
+from .client import Client, Outcome, Picture, Workflow
+from .comfyui import find_comfyui, install_node, serve
+
+_HERE = Path(__file__).parent
+CHECKPOINT = _HERE / "checkpoints" / "magcache_demo_flux.safetensors"
+CALIBRATION = ("a green circle on night", 1)
+"""Prompt and seed of the calibration; none of those that are evaluated."""
+PROMPTS = (
+    "a red star on sand",
+    "a blue circle on snow",
+    "a yellow triangle on night",
+    "a purple square on sky",
+    "a green star on night",
+    "an orange circle on sky",
+    "a red triangle on snow",
+    "a blue square on sand",
+)
+FIRST_SEED = 1000
+SETTINGS: dict[str, float | int] = {"magcache_thresh": 0.12, "retention_ratio": 0.2, "magcache_K": 2}
+Progress = Callable[[str, int, int], None]
+"""Is told what is going on, and how many of how many steps of it are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Pictures of one way to sample, and how long they took."""
+
+    pictures: list[Picture]
+    seconds: float
+    nfe: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One prompt: all steps, MagCache, and plain sampling with as few evaluations."""
+
+    prompt: str
+    seed: int
+    full: Measured
+    cached: Measured
+    fewer: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Closeness to the pictures of all steps."""
+
+    psnr: list[float]
+    ssim: list[float]
+
+    @classmethod
+    def of(cls, full: list[Picture], pictures: list[Picture]) -> Quality:
+        pairs = list(zip(full, pictures, strict=True))
+        return cls([psnr(*pair) for pair in pairs], [ssim(*pair) for pair in pairs])
+
+    def to_json(self) -> dict[str, float]:
+        return {
+            "psnr_mean": mean(self.psnr),
+            "psnr_worst": min(self.psnr),
+            "ssim_mean": mean(self.ssim),
+            "ssim_worst": min(self.ssim),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """Everything the report shows."""
+
+    steps: int
+    rows: list[Row]
+    plan: dict[str, Any] = field(repr=False)
+
+    @property
+    def predicted(self) -> float:
+        return self.steps / self.rows[0].cached.nfe
+
+    @property
+    def measured(self) -> float:
+        """Sampling time of all prompts without MagCache by that with it."""
+        return sum(row.full.seconds for row in self.rows) / sum(row.cached.seconds for row in self.rows)
+
+    @property
+    def cached(self) -> Quality:
+        return self._quality(lambda row: row.cached)
+
+    @property
+    def fewer(self) -> Quality:
+        return self._quality(lambda row: row.fewer)
+
+    def _quality(self, way: Callable[[Row], Measured]) -> Quality:
+        return Quality.of(
+            [picture for row in self.rows for picture in row.full.pictures],
+            [picture for row in self.rows for picture in way(row).pictures],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        seconds = {way: mean(getattr(row, way).seconds for row in self.rows) for way in ("full", "cached", "fewer")}
+        return {
+            "steps": self.steps,
+            "nfe": self.rows[0].cached.nfe,
+            "prompts": len(self.rows),
+            "pictures": sum(len(row.full.pictures) for row in self.rows),
+            "predicted_speedup": self.predicted,
+            "measured_speedup": self.measured,
+            "seconds_per_run": seconds,
+            "magcache": self.cached.to_json(),
+            "plain_with_as_few_steps": self.fewer.to_json(),
+            "settings": dict(SETTINGS),
+            "decisions": self.plan["decisions"],
+            "sigmas": self.plan["sigmas"],
+        }
+
+
+def run_demo(steps: int, comfyui: Path | None, progress: Progress) -> DemoResult:
+    """Calibrate on one prompt, then sample `PROMPTS` three ways. Raises `MagCacheError` when ComfyUI or a workflow fails."""
+    folder = find_comfyui(comfyui)
+    with _base() as base:
+        progress("starting ComfyUI", 0, 1)
+        with serve(folder, base, ["--cpu", "--disable-metadata"]) as server, Client(server.address) as client:
+            return _sample_all(client, steps, progress)
+
+
+def _sample_all(client: Client, steps: int, progress: Progress) -> DemoResult:
+    def sample(what: str, workflow: Workflow) -> Outcome:
+        return client.run(workflow, lambda done, total: progress(what, done, total))
+
+    prompt, seed = CALIBRATION
+    sample("calibrating", with_node(demo_workflow(prompt, seed, steps), "MagCacheCalibration", model_type="auto"))
+    rows, plan = [], {}
+    for index, prompt in enumerate(PROMPTS):
+        seed = FIRST_SEED + index
+        plain = demo_workflow(prompt, seed, steps)
+        full = sample(f"{prompt} · all steps", plain)
+        cached = sample(f"{prompt} · MagCache", with_node(plain, "MagCache", model_type="auto", **SETTINGS))
+        plan = cached.reports[-1]
+        fewer = sample(f"{prompt} · fewer steps", demo_workflow(prompt, seed, plan["nfe"]))
+        rows.append(Row(prompt, seed, _measured(full, steps), _measured(cached, plan["nfe"]), _measured(fewer, plan["nfe"])))
+    return DemoResult(steps, rows, plan)
+
+
+def demo_workflow(prompt: str, seed: int, steps: int) -> Workflow:
+    """The bundled workflow, plain, for `prompt`."""
+    workflow: Workflow = json.loads((_HERE / "workflows" / "text_to_image.json").read_text(encoding="utf-8"))
+    workflow["positive"]["inputs"]["text"] = prompt
+    workflow["sampler"]["inputs"].update(seed=seed, steps=steps)
+    return workflow
+
+
+def with_node(workflow: Workflow, node: str, **inputs: Any) -> Workflow:
+    """A copy of `workflow` with a MagCache node between its model and its sampler."""
+    workflow = copy.deepcopy(workflow)
+    workflow["magcache"] = {"class_type": node, "inputs": {"model": workflow["sampler"]["inputs"]["model"], **inputs}}
+    workflow["sampler"]["inputs"]["model"] = ["magcache", 0]
+    return workflow
+
+
+def _measured(outcome: Outcome, nfe: int) -> Measured:
+    return Measured(outcome.pictures, outcome.seconds["sampler"], nfe)
+
+
+@contextmanager
+def _base() -> Iterator[Path]:
+    """A folder for the server's models and outputs, with this MagCache and the demo's model in it."""
+    with tempfile.TemporaryDirectory(prefix="magcache-demo-") as scratch:
+        base = Path(scratch)
+        install_node(base)
+        models = base / "models" / "diffusion_models"
+        models.mkdir(parents=True)
+        shutil.copy2(CHECKPOINT, models)
+        yield base
