@@ -44,9 +44,8 @@ class Recorder:
         if sigma >= series.sigmas[-1] or same_sigma(sigma, series.sigmas[-1]):
             return
         now, before = residual.float(), series.residual.float()
-        size, size_before = now.norm(dim=-1), before.norm(dim=-1)
-        ratio = size / (size_before + _TINY)
-        cosine = (now * before).sum(dim=-1) / (size * size_before + _TINY)
+        ratio = torch.linalg.vector_norm(now, dim=-1) / (torch.linalg.vector_norm(before, dim=-1) + _TINY)
+        cosine = torch.cosine_similarity(now, before, dim=-1)
         spread, mean = torch.std_mean(ratio, correction=0)
         series.sigmas.append(sigma)
         series.ratios.append(mean.item())
@@ -60,7 +59,7 @@ class Recorder:
         Members that did not take part in every step (other conditionings for a part of the run) are left out.
         Raises `CalibrationError` when fewer than three steps were seen.
         """
-        longest = max((series.sigmas for series in self._series.values()), key=len, default=[])
+        longest = max((series.sigmas for series in self._series.values()), key=len, default=list[float]())
         if len(longest) < 3:
             raise CalibrationError(
                 f"Calibration saw {len(longest)} steps of the model; it needs at least 3. Run it with the sampler and about the number "

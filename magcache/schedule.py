@@ -78,7 +78,7 @@ class Plan:
         for step, begin in enumerate(self.sigmas):
             if begin >= sigma or same_sigma(begin, sigma):
                 found = step
-            else:
+            if not begin > sigma:
                 break
         return found
 
@@ -140,7 +140,7 @@ def plan_run(curve: MagnitudeCurve, sigmas: Sequence[float], settings: Settings)
     sigmas = tuple(float(sigma) for sigma in sigmas)
     steps = len(sigmas)
     last = settings.end_step + steps if settings.end_step < 0 else settings.end_step
-    if settings.threshold == 0 or not _falling(sigmas):
+    if settings.threshold == 0 or not sigmas or not _falling(sigmas):
         return compute_all(sigmas)
     start = max(1, int(steps * settings.retention), settings.start_step)
     never = {step for step in range(steps) if step > last} | {_nearest(sigmas, veto) for veto in curve.vetoes}
@@ -155,7 +155,7 @@ def compute_all(sigmas: Sequence[float]) -> Plan:
 
 
 def _falling(sigmas: Sequence[float]) -> bool:
-    return all(before > after for before, after in pairwise(sigmas))
+    return all(map(math.isfinite, sigmas)) and all(before > after for before, after in pairwise(sigmas))
 
 
 def _nearest(sigmas: Sequence[float], target: float) -> int:
