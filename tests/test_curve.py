@@ -133,6 +133,7 @@ def test_same_sigma():
     assert not same_sigma(0.8, 0.8002)
     assert not same_sigma(0.01, 0.01002)
     assert not same_sigma(0.0, 1e-6)
+    assert not same_sigma(math.inf, 1.0)
 
 
 # Resampling
