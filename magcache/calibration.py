@@ -44,8 +44,9 @@ class Recorder:
         if sigma >= series.sigmas[-1] or same_sigma(sigma, series.sigmas[-1]):
             return
         now, before = residual.float(), series.residual.float()
-        ratio = torch.linalg.vector_norm(now, dim=-1) / (torch.linalg.vector_norm(before, dim=-1) + _TINY)
-        cosine = torch.cosine_similarity(now, before, dim=-1)
+        size, size_before = _size(now), _size(before)
+        ratio = size / (size_before + _TINY)
+        cosine = (now * before).sum(dim=-1) / (size * size_before).clamp(min=_TINY**2)
         spread, mean = torch.std_mean(ratio, correction=0)
         series.sigmas.append(sigma)
         series.ratios.append(mean.item())
@@ -78,6 +79,10 @@ class Recorder:
             distance={branch: _mean([series.distance for series in group]) for branch, group in branches.items()},
             provenance=provenance,
         )
+
+
+def _size(tokens: torch.Tensor) -> torch.Tensor:
+    return tokens.square().sum(dim=-1).sqrt()
 
 
 def _mean(rows: list[list[float]]) -> tuple[float, ...]:
