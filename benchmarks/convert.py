@@ -26,7 +26,9 @@ def _linear(original: str, *diffusers: str) -> Iterator[Row]:
         yield f"{original}.{part}", tuple(f"{name}.{part}" for name in diffusers)
 
 
-def _stream(block: str, side: str, attention: str, queries: tuple[str, str, str], out: str, norms: str, mlp: str, mod: str) -> Iterator[Row]:
+def _stream(
+    block: str, side: str, attention: str, queries: tuple[str, str, str], out: str, norms: str, mlp: str, mod: str
+) -> Iterator[Row]:
     yield from _linear(f"{block}.{side}_mod.lin", mod)
     yield from _linear(f"{block}.{side}_attn.qkv", *(f"{attention}.{name}" for name in queries))
     yield from _linear(f"{block}.{side}_attn.proj", f"{attention}.{out}")

@@ -64,9 +64,7 @@ SHAPES: dict[str, Callable[[Array, Array], Array]] = {
 
 def prompts() -> list[str]:
     """Every prompt of the world, in a fixed order."""
-    return [
-        f"a {colour} {shape} on {background}" for shape, colour, background in itertools.product(SHAPES, COLOURS, BACKGROUNDS)
-    ]
+    return [f"a {colour} {shape} on {background}" for shape, colour, background in itertools.product(SHAPES, COLOURS, BACKGROUNDS)]
 
 
 def draw(prompt: str, rng: np.random.Generator) -> Array:
