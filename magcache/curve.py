@@ -15,9 +15,13 @@ from types import MappingProxyType
 from typing import Any, cast
 from uuid import uuid4
 
-from .errors import CurveError
+import numpy as np
 
-FORMAT, VERSION = "magcache.curve", 1
+from .errors import CurveError
+from .gram import Blocks, Matrix, compose, resample
+from .json_values import floats, items, mapping, number, rows, shown, table, text, whole
+
+FORMAT, VERSION = "magcache.curve", 2
 SAME_SIGMA = 1e-4
 """Two sigmas closer than this (relative to the larger) are one: schedules are computed in fp32 and stored rounded."""
 _NAME = re.compile(r"(?!auto$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -56,6 +60,10 @@ class MagnitudeCurve:
     """Standard deviation of γ over the tokens, where it was recorded."""
     distance: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     """Mean over tokens of 1 − cos(r_i, r_{i-1}), where it was recorded."""
+    products: Mapping[tuple[str, str], tuple[tuple[float, ...], ...]] = field(
+        default_factory=dict[tuple[str, str], tuple[tuple[float, ...], ...]]
+    )
+    """Inner products ⟨r_i, r_j⟩ of residuals for pairs of branches, where they were recorded: the errors of every reuse follow."""
     masked: tuple[int, ...] = ()
     """Steps whose ratio compares two different models (an expert switch) and is passed over."""
     vetoes: tuple[float, ...] = ()
@@ -93,7 +101,9 @@ class MagnitudeCurve:
             _check_number(self.preset.threshold, f"{where}: the preset's threshold", low=0.0)
             _check_number(self.preset.retention, f"{where}: the preset's retention", low=0.0, high=1.0)
             _check_number(self.preset.max_skip, f"{where}: the preset's max_skip", low=0.0)
-        for name in ("ratios", "spread", "distance", "provenance"):
+        for pair, matrix in self.products.items():
+            _check_products(matrix, len(self.sigmas), f"{where}: products[{pair}]")
+        for name in ("ratios", "spread", "distance", "products", "provenance"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     @property
@@ -117,6 +127,13 @@ class MagnitudeCurve:
                 rise = self._level(levels, after) - self._level(levels, before)
                 ratios.append(math.exp(min(max(rise, -_LARGEST_LOG), _LARGEST_LOG)))
         return tuple(ratios[: len(sigmas)])
+
+    def products_at(self, sigmas: Sequence[float], guidance: float) -> Matrix | None:
+        """Inner products of the residuals at `sigmas`, of the two branches composed with `guidance`; None if none were recorded."""
+        if not self.products:
+            return None
+        blocks: Blocks = {pair: np.asarray(matrix) for pair, matrix in self.products.items()}
+        return resample(compose(blocks, guidance), self.sigmas, sigmas)
 
     def sigmas_for(self, steps: int) -> tuple[float, ...]:
         """The measured schedule stretched to `steps` steps: the sigmas at the same parts of the way from its first to 0."""
@@ -162,6 +179,8 @@ class MagnitudeCurve:
         for title in ("spread", "distance"):
             if table := getattr(self, title):
                 document[title] = {branch: list(values) for branch, values in table.items()}
+        if self.products:
+            document["products"] = {",".join(pair): [list(row) for row in matrix] for pair, matrix in self.products.items()}
         for title in ("masked", "vetoes"):
             if values := getattr(self, title):
                 document[title] = list(values)
@@ -185,22 +204,23 @@ class MagnitudeCurve:
         version = fields.get("version")
         if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= VERSION:
             raise CurveError(
-                f"{source} has version {_shown(version)}; this MagCache reads up to {VERSION}. Update MagCache or calibrate again."
+                f"{source} has version {shown(version)}; this MagCache reads up to {VERSION}. Update MagCache or calibrate again."
             )
         try:
             preset = fields.get("preset")
             return cls(
-                name=_text(fields["name"]),
-                family=_text(fields["family"]),
-                sigmas=_floats(fields["sigmas"]),
-                ratios=_table(fields["ratios"]),
-                spread=_table(fields.get("spread", {})),
-                distance=_table(fields.get("distance", {})),
-                masked=tuple(_whole(step) for step in _list(fields.get("masked", ()))),
-                vetoes=_floats(fields.get("vetoes", ())),
-                gate=None if fields.get("gate") is None else _number(fields["gate"]),
+                name=text(fields["name"]),
+                family=text(fields["family"]),
+                sigmas=floats(fields["sigmas"]),
+                ratios=table(fields["ratios"]),
+                spread=table(fields.get("spread", {})),
+                distance=table(fields.get("distance", {})),
+                products=_products(fields.get("products", {})),
+                masked=tuple(whole(step) for step in items(fields.get("masked", ()))),
+                vetoes=floats(fields.get("vetoes", ())),
+                gate=None if fields.get("gate") is None else number(fields["gate"]),
                 preset=None if preset is None else _preset(preset),
-                provenance=_mapping(fields.get("provenance", {})),
+                provenance=mapping(fields.get("provenance", {})),
             )
         except KeyError as missing:
             raise CurveError(f"{source} lacks {missing}. Calibrate again to make a complete file.") from None
@@ -256,55 +276,21 @@ def _check_number(value: float, where: str, low: float, high: float = math.inf, 
         raise CurveError(f"{where} is {value}{place}; expected a number from {low} to {high}. Correct it or calibrate again.")
 
 
-def _shown(value: object) -> str:
-    """`value`, or only its kind where its text could be endless."""
-    plain = value is None or isinstance(value, str | float) or (isinstance(value, int) and value.bit_length() < 64)
-    return f"{value!r:.60}" if plain else type(value).__name__
+def _check_products(matrix: Sequence[Sequence[float]], steps: int, where: str) -> None:
+    if len(matrix) != steps or any(len(row) != steps for row in matrix):
+        raise CurveError(f"{where} must have {steps} rows of {steps} numbers, one for each pair of steps.")
+    for row in matrix:
+        _check_numbers(row, where, low=-math.inf)
 
 
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, got {_shown(value)}")
-    try:
-        return float(value)
-    except OverflowError:
-        raise TypeError("expected a number of ordinary size") from None
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"expected a whole number, got {_shown(value)}")
-    if value.bit_length() >= 64:
-        raise TypeError("expected a whole number of ordinary size")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected a text, got {_shown(value)}")
-    return value
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected an object, got {_shown(value)}")
-    return cast("dict[str, Any]", value)
-
-
-def _list(value: object) -> Sequence[object]:
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"expected a list of numbers, got {_shown(value)}")
-    return cast("Sequence[object]", value)
-
-
-def _floats(value: object) -> tuple[float, ...]:
-    return tuple(_number(item) for item in _list(value))
-
-
-def _table(value: object) -> dict[str, tuple[float, ...]]:
-    return {branch: _floats(values) for branch, values in _mapping(value).items()}
+def _products(value: object) -> dict[tuple[str, str], tuple[tuple[float, ...], ...]]:
+    products: dict[tuple[str, str], tuple[tuple[float, ...], ...]] = {}
+    for pair, matrix in mapping(value).items():
+        one, _, other = pair.partition(",")
+        products[one, other] = rows(matrix)
+    return products
 
 
 def _preset(value: object) -> Preset:
-    fields = _mapping(value)
-    return Preset(_number(fields["threshold"]), _number(fields["retention"]), _whole(fields["max_skip"]))
+    fields = mapping(value)
+    return Preset(number(fields["threshold"]), number(fields["retention"]), whole(fields["max_skip"]))

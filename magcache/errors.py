@@ -23,3 +23,14 @@ class ModelMismatchError(MagCacheError):
 
 class CalibrationError(MagCacheError):
     """A calibration run did not see what a curve needs."""
+
+
+class InfeasibleError(SettingsError):
+    """No plan has the number of evaluations asked for."""
+
+    def __init__(self, steps: int, wanted: int, nearest: int) -> None:
+        self.nearest = nearest
+        super().__init__(
+            f"{wanted} evaluations of {steps} steps ({steps / max(wanted, 1):.2f}×) cannot be planned; the nearest that can is {nearest} "
+            f"({steps / nearest:.2f}×). Lower the speed-up, or use more steps."
+        )

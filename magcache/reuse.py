@@ -1,4 +1,4 @@
-"""How a stored residual is put back. So far: held, that is, added as it was."""
+"""How stored residuals are put back: as a weighted sum of those of one or two computed steps."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ def assemble(parts: Sequence[Stored], device: torch.device) -> torch.Tensor:
             return torch.cat([each.rows_only.to(device) for each in parts])
         place += part.rows
     return (whole if place == whole.shape[0] else whole[:place]).to(device)
+
+
+def combine(residuals: Sequence[tuple[torch.Tensor, float]]) -> torch.Tensor:
+    """The weighted sum of residuals. A single one of weight 1 is not touched, so that held reuse is exact."""
+    (first, weight), *rest = residuals
+    total = first if weight == 1 else first * weight
+    for residual, share in rest:
+        total = torch.add(total, residual, alpha=share)
+    return total

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
+
+import numpy as np
 
 from .curve import MagnitudeCurve, same_sigma
-from .errors import SettingsError
+from .errors import InfeasibleError, SettingsError
+from .gram import expected_products
+from .planner import Reuse, Reuses, best_steps, gap_costs, reuses
+
+MAX_SKIP = 6
+"""A budget plan reuses at most so many steps in a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,10 @@ class Settings:
             raise SettingsError(f"The start step is {self.start_step}; it must be 0 or more.")
 
 
+Recipe = tuple[tuple[int, float], ...]
+"""Computed steps and the weight of each one's residual."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What each step of one run does.
@@ -49,6 +61,8 @@ class Plan:
     sigmas: tuple[float, ...]
     reused: tuple[bool, ...]
     errors: tuple[float, ...]
+    recipes: tuple[Recipe, ...] = ()
+    """How each reused step is made of computed ones; left out, each holds the residual of the last computed step."""
 
     @property
     def steps(self) -> int:
@@ -82,9 +96,21 @@ class Plan:
                 break
         return found
 
-    def needs(self, step: int) -> bool:
-        """Whether a later step uses the residual of computed step `step`."""
-        return not self.reused[step] and step + 1 < self.steps and self.reused[step + 1]
+    def recipe(self, step: int) -> Recipe:
+        """The computed steps whose residuals a reused step adds up, each with its weight; nothing for a computed step."""
+        if not self.reused[step]:
+            return ()
+        return self.recipes[step] if self.recipes else ((self.source(step), 1.0),)
+
+    def last_use(self, step: int) -> int:
+        """The last step that draws on the residual of `step`; −1 if none does.
+
+        The step right after a computed one may also fall back on it, should it have been meant to be reused itself.
+        """
+        users = [later for later in range(step + 1, self.steps) if any(source == step for source, _ in self.recipe(later))]
+        if 0 <= step < self.steps and self.reused[step]:
+            users = [later for later in range(step + 1, self.steps) if self.reused[later] and self.source(later) < step]
+        return users[-1] if users else -1
 
     def source(self, step: int) -> int:
         """The step whose residual `step` uses: itself if computed, else the last computed one before it."""
@@ -149,9 +175,80 @@ def plan_run(curve: MagnitudeCurve, sigmas: Sequence[float], settings: Settings)
     return Plan(sigmas, tuple(reused), tuple(errors))
 
 
+def plan_budget(
+    curve: MagnitudeCurve,
+    sigmas: Sequence[float],
+    *,
+    nfe: int,
+    guidance: float = 1.0,
+    reuse: Reuse = "extrapolate",
+    window: tuple[float, float] = (math.inf, 0.0),
+) -> Plan:
+    """The plan of a run over `sigmas` with `nfe` evaluations and the least predicted error.
+
+    The first two steps and the last are computed, as are steps at a veto or an expert switch of the curve and those whose sigma is
+    outside `window` (highest, lowest). Raises `SettingsError` when no plan has that many evaluations, naming the nearest.
+    """
+    sigmas = tuple(float(sigma) for sigma in sigmas)
+    steps = len(sigmas)
+    if nfe >= steps or not _falling(sigmas):
+        return compute_all(sigmas)
+    products = curve.products_at(sigmas, guidance)
+    if products is None:
+        products = expected_products(_levels(curve, sigmas), sigmas)
+    always = {_nearest(sigmas, sigma) for sigma in (*curve.vetoes, *(curve.sigmas[step] for step in curve.masked))}
+    allowed = np.array([window[1] <= sigma <= window[0] and step not in always for step, sigma in enumerate(sigmas)])
+    options = reuses(products, np.asarray(sigmas), min(MAX_SKIP, steps), reuse)
+    found = best_steps(gap_costs(options.error, np.ones(steps)), min(2, steps), allowed)
+    if nfe not in found:
+        raise InfeasibleError(steps, nfe, min(found, key=lambda count: abs(count - nfe)))
+    return _recipes(sigmas, found[nfe][1], options)
+
+
+def plan_speedup(
+    curve: MagnitudeCurve, sigmas: Sequence[float], speedup: float, *, guidance: float = 1.0, reuse: Reuse = "extrapolate",
+    window: tuple[float, float] = (math.inf, 0.0),
+) -> Plan:  # fmt: skip
+    """The plan of `plan_budget` that comes nearest to `speedup`, whatever the run can bear."""
+    wanted = evaluations_for(len(sigmas), speedup)
+    try:
+        return plan_budget(curve, sigmas, nfe=wanted, guidance=guidance, reuse=reuse, window=window)
+    except InfeasibleError as error:
+        return plan_budget(curve, sigmas, nfe=error.nearest, guidance=guidance, reuse=reuse, window=window)
+
+
+def best_reuse(curve: MagnitudeCurve) -> Reuse:
+    """Extrapolation where its damping was measured, else holding."""
+    return "extrapolate" if curve.products else "hold"
+
+
+def evaluations_for(steps: int, speedup: float) -> int:
+    """The most evaluations of `steps` steps that reach `speedup`. Raises `SettingsError` below 1."""
+    if not (math.isfinite(speedup) and speedup >= 1):
+        raise SettingsError(f"The speed-up is {speedup}; it must be 1 (off) or more, usually 1.5 to 3.")
+    return max(1, math.floor(steps / speedup + 1e-9))
+
+
+def _recipes(sigmas: tuple[float, ...], computed: Sequence[int], options: Reuses) -> Plan:
+    reused, errors, recipes = [False] * len(sigmas), [0.0] * len(sigmas), [()] * len(sigmas)
+    for before, last, after in zip((-1, *computed), computed, (*computed[1:], len(sigmas)), strict=False):
+        for step in range(last + 1, after):
+            place = (last - before - 1, last, step - last - 1)
+            newest, older = float(options.newest[place]), float(options.older[place])
+            reused[step], errors[step] = True, math.sqrt(float(options.error[place]))
+            recipes[step] = ((last, newest),) if older == 0 else ((last, newest), (before, older))
+    return Plan(sigmas, tuple(reused), tuple(errors), tuple(recipes))
+
+
 def compute_all(sigmas: Sequence[float]) -> Plan:
     """The plan that skips nothing."""
     return Plan(tuple(sigmas), (False,) * len(sigmas), (0.0,) * len(sigmas))
+
+
+def _levels(curve: MagnitudeCurve, sigmas: Sequence[float]) -> list[float]:
+    """Size of the residual at each of `sigmas`, the mean over the branches in the logarithm, 1 at the first."""
+    rows = [accumulate(curve.ratios_at(sigmas, branch), operator.mul) for branch in curve.ratios]
+    return [math.exp(sum(map(math.log, column)) / len(column)) for column in zip(*rows, strict=True)]
 
 
 def _falling(sigmas: Sequence[float]) -> bool:

@@ -11,7 +11,7 @@ import torch
 
 from .calibration import Recorder
 from .report import Event, RunReport
-from .reuse import Stored, assemble
+from .reuse import Stored, assemble, combine
 from .schedule import Plan
 from .timing import Stopwatch
 
@@ -26,7 +26,7 @@ class StaleResidualError(RuntimeError):
 
 @dataclass(slots=True)
 class _Record:
-    """The residuals of the last computed evaluation with one composition of conditionings."""
+    """The residuals of the last evaluation that was computed in a step with one composition of conditionings."""
 
     sigma: float
     step: int
@@ -39,13 +39,23 @@ class Evaluation:
     """One evaluation of the model; all its forwards follow one decision."""
 
     session: Session
-    reuse: bool
-    record: _Record | None
-    """Where its residuals come from or go to; None if no step will need them."""
+    record: _Record | None = None
+    """Where its residuals go if it is computed; None if no step will need them."""
+    sources: tuple[tuple[_Record, float], ...] = ()
+    """Whose residuals it reuses, and how much of each; empty if it is computed."""
     recorder: Recorder | None = None
     _seen: dict[Hashable, int] = field(default_factory=dict)
     _missed: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def reuse(self) -> bool:
+        return bool(self.sources)
+
+    @property
+    def watched(self) -> bool:
+        """Whether it is computed and its residuals are wanted."""
+        return self.record is not None
 
     def keys(self, members: Sequence[Hashable]) -> list[Hashable]:
         """A key for each member of a batch; a member that comes again in this evaluation gets another."""
@@ -59,10 +69,9 @@ class Evaluation:
 
     def recall(self, keys: Sequence[Hashable], device: torch.device) -> torch.Tensor:
         """The residual of a batch. Raises `StaleResidualError` when a part of it was never recorded."""
-        residuals = self.record.residuals if self.record else {}
-        if any(key not in residuals for key in keys):
+        if any(key not in record.residuals for record, _ in self.sources for key in keys):
             raise StaleResidualError("a forward of this evaluation was not recorded")
-        return assemble([residuals[key] for key in keys], device)
+        return combine([(assemble([record.residuals[key] for key in keys], device), weight) for record, weight in self.sources])
 
     def store(self, keys: Sequence[Hashable], branches: Sequence[str], residual: torch.Tensor | None) -> None:
         """Keep the residual (rows, …) of a batch whose rows divide evenly among `keys`. None: it could not be seen."""
@@ -83,7 +92,7 @@ class Evaluation:
 
     def finish(self) -> None:
         """The evaluation ran to its end: what it recorded may be reused."""
-        if self.record and not self.reuse:
+        if self.record:
             self.record.complete = bool(self.record.residuals) and not self._missed
             self.session.measure()
 
@@ -109,7 +118,7 @@ class Session:
         self._cache_device = cache_device
         self._free_memory = free_memory
         self._recorder = recorder
-        self._records: dict[Hashable, _Record] = {}
+        self._records: dict[Hashable, dict[int, _Record]] = {}
         self._events: list[Event] = []
         self._stopwatch: Stopwatch | None = None
         self._peak_bytes = 0
@@ -125,13 +134,21 @@ class Session:
         step = self.plan.step_at(sigma)
         planned = step is not None and self.plan.reused[step]
         if step is not None:
-            self._forget_before(self.plan.source(step))
-        record = self._records.get(call)
-        safe = planned and record is not None and record.complete and sigma <= record.sigma
-        self._events.append(Event(sigma, step, planned, safe))
-        if safe:
-            return Evaluation(self, True, record)
-        return self._computed(call, sigma, step)
+            self._forget_before(step)
+        sources = self._sources(call, step, sigma) if step is not None and planned else ()
+        self._events.append(Event(sigma, step, planned, bool(sources)))
+        return Evaluation(self, sources=sources) if sources else self._computed(call, sigma, step)
+
+    def _sources(self, call: Hashable, step: int, sigma: float) -> tuple[tuple[_Record, float], ...]:
+        """The records that a reused step draws on, as planned or fresher; none if that would not be safe."""
+        usable = {record.step: record for record in self._records.get(call, {}).values() if record.complete and sigma <= record.sigma}
+        newest = max(usable, default=-1)
+        if newest > self.plan.source(step):  # Computed though it was to be reused: the residual is fresher than planned.
+            return ((usable[newest], 1.0),)
+        recipe = self.plan.recipe(step)
+        if any(source not in usable for source, _ in recipe):
+            return ()
+        return tuple((usable[source], weight) for source, weight in recipe)
 
     def recompute(self, call: Hashable) -> Evaluation:
         """The evaluation just begun cannot reuse after all: compute it."""
@@ -140,16 +157,19 @@ class Session:
         return self._computed(call, last.sigma, last.step)
 
     def _forget_before(self, step: int) -> None:
-        """Drop what no later step can use, such as windows that have moved on."""
-        for call in [call for call, record in self._records.items() if record.step < step]:
-            del self._records[call]
+        """Drop what neither this step nor a later one can use, such as windows that have moved on."""
+        for call, records in list(self._records.items()):
+            for old in [old for old in records if old < step and self.plan.last_use(old) < step]:
+                del records[old]
+            if not records:
+                del self._records[call]
 
     def _computed(self, call: Hashable, sigma: float, step: int | None) -> Evaluation:
-        self._records.pop(call, None)
-        if self._recorder is None and (step is None or not self.plan.needs(step)):
-            return Evaluation(self, False, None)
-        record = self._records[call] = _Record(sigma, -1 if step is None else step)
-        return Evaluation(self, False, record, self._recorder)
+        if self._recorder is None and (step is None or self.plan.last_use(step) < 0):
+            return Evaluation(self)
+        record = _Record(sigma, -1 if step is None else step)
+        self._records.setdefault(call, {})[record.step] = record
+        return Evaluation(self, record, recorder=self._recorder)
 
     def keep(self, residual: torch.Tensor) -> torch.Tensor:
         """`residual` where this run keeps residuals."""
@@ -164,7 +184,8 @@ class Session:
 
     def measure(self) -> None:
         """Take note of the memory that residuals take now."""
-        wholes = {id(part.whole): part.whole.nbytes for record in self._records.values() for part in record.residuals.values()}
+        records = (record for records in self._records.values() for record in records.values())
+        wholes = {id(part.whole): part.whole.nbytes for record in records for part in record.residuals.values()}
         self._peak_bytes = max(self._peak_bytes, sum(wholes.values()))
 
     def close(self) -> RunReport:

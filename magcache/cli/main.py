@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from rich.table import Table
 from ..curve import MagnitudeCurve
 from ..curves import known_curves, load_curve
 from ..errors import CurveError, MagCacheError
-from ..schedule import Plan, Settings, plan_run
+from ..schedule import Plan, Settings, best_reuse, evaluations_for, plan_budget, plan_run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 console = Console()
@@ -51,17 +52,23 @@ def plan(
     threshold: Annotated[float | None, typer.Option(help="Error that may add up; the recommended one if left out.")] = None,
     max_skip: Annotated[int | None, typer.Option(help="Steps in a row that may be skipped; as recommended if left out.")] = None,
     retention: Annotated[float | None, typer.Option(help="Part of the run that is always computed; as recommended if left out.")] = None,
+    speedup: Annotated[float | None, typer.Option(help="Plan for this speed-up instead of a threshold.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which steps of a run would be computed and which reused."""
     with _errors_as_messages():
         found = _find_curve(curve, steps)
-        settings = _settings(found, threshold, max_skip, retention)
-        made = plan_run(found, found.sigmas_for(steps or found.steps), settings)
-        if as_json:
-            _print_json(_plan_facts(found, settings, made))
+        sigmas = found.sigmas_for(steps or found.steps)
+        if speedup is None:
+            rule: dict[str, Any] = asdict(_settings(found, threshold, max_skip, retention))
+            made = plan_run(found, sigmas, Settings(**rule))
         else:
-            _print_plan(found, settings, made)
+            rule = {"speedup": speedup}
+            made = plan_budget(found, sigmas, nfe=evaluations_for(len(sigmas), speedup), reuse=best_reuse(found))
+        if as_json:
+            _print_json(_plan_facts(found, rule, made))
+        else:
+            _print_plan(found, rule, made)
 
 
 @app.command()
@@ -152,12 +159,10 @@ def _curve_row(curve: MagnitudeCurve) -> dict[str, Any]:
     }
 
 
-def _plan_facts(curve: MagnitudeCurve, settings: Settings, made: Plan) -> dict[str, Any]:
+def _plan_facts(curve: MagnitudeCurve, rule: dict[str, Any], made: Plan) -> dict[str, Any]:
     return {
         "curve": curve.name,
-        "threshold": settings.threshold,
-        "max_skip": settings.max_skip,
-        "retention": settings.retention,
+        **({"target": rule["speedup"]} if "speedup" in rule else rule),
         "steps": made.steps,
         "nfe": made.nfe,
         "speedup": made.speedup,
@@ -167,16 +172,14 @@ def _plan_facts(curve: MagnitudeCurve, settings: Settings, made: Plan) -> dict[s
     }
 
 
-def _print_plan(curve: MagnitudeCurve, settings: Settings, made: Plan) -> None:
+def _print_plan(curve: MagnitudeCurve, rule: dict[str, Any], made: Plan) -> None:
     table = Table("step", "sigma", "decision", "predicted error", box=SIMPLE)
     for step, (sigma, decision, error) in enumerate(zip(made.sigmas, made.decisions, made.errors, strict=True)):
         style = "dim" if decision == "reuse" else "bold"
         table.add_row(str(step), f"{sigma:.4f}", decision, f"{error:.4f}" if decision == "reuse" else "", style=style)
     console.print(table)
-    console.print(
-        f"{curve.name}: {made.nfe} of {made.steps} steps computed, {made.speedup:.2f}× "
-        f"(threshold {settings.threshold}, K {settings.max_skip}, retention {settings.retention})"
-    )
+    by = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in rule.items())
+    console.print(f"{curve.name}: {made.nfe} of {made.steps} steps computed, {made.speedup:.2f}× ({by})")
 
 
 def _print_json(facts: object) -> None:

@@ -53,17 +53,31 @@ def load(name: str, steps: int) -> MagnitudeCurve:
         ) from None
 
 
-def own_curve_of(fingerprint: str) -> MagnitudeCurve | None:
-    """The user's newest calibration of exactly this model. Files that cannot be read are passed over with a warning."""
+def own_curve_of(fingerprint: str, kind: str) -> MagnitudeCurve | None:
+    """The user's calibration of exactly this model: the newest for this `kind` of use, else the newest.
+
+    Files that cannot be read are passed over with a warning.
+    """
+    found: list[MagnitudeCurve] = []
     for path in sorted(own_files().values(), key=_modified, reverse=True):
         try:
-            curve = MagnitudeCurve.load(path)
+            found.append(MagnitudeCurve.load(path))
         except CurveError as error:
             log.warning("MagCache passes over a curve file: %s", error)
-            continue
-        if curve.provenance.get("fingerprint") == fingerprint:
-            return curve
-    return None
+    found = [curve for curve in found if curve.provenance.get("fingerprint") == fingerprint]
+    return next((curve for curve in found if curve.provenance.get("model") == kind), found[0] if found else None)
+
+
+def wider_than(curve: MagnitudeCurve) -> MagnitudeCurve | None:
+    """An earlier calibration of the same name and model that saw more of the schedule, such as the pass before an upscaling one."""
+    path = own_files().get(curve.name)
+    try:
+        old = MagnitudeCurve.load(path) if path else None
+    except CurveError:
+        return None
+    if old is None or old.provenance.get("fingerprint") != curve.provenance.get("fingerprint"):
+        return None
+    return old if old.sigmas[0] > 1.05 * curve.sigmas[0] and old.steps >= curve.steps else None
 
 
 def save(curve: MagnitudeCurve) -> Path:

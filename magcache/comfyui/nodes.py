@@ -12,13 +12,24 @@ from typing_extensions import override
 
 from ..curve import check_name
 from ..report import RunReport
-from ..schedule import Settings
+from ..schedule import Settings, evaluations_for
 from . import library
 from .demo_nodes import DEMO_NODES
-from .outlines import ALIASES, AUTO, RecordingOutline, SkippingOutline, check_architecture, known_family
+from .outlines import ALIASES, AUTO, BudgetOutline, RecordingOutline, SkippingOutline, check_architecture, known_family
 from .wrappers import MagCachePatch
 
 log = logging.getLogger("magcache")
+
+
+def _cache_device() -> io.Combo.Input:
+    return io.Combo.Input(
+        "cache_device",
+        options=["auto", "device", "cpu"],
+        default="auto",
+        optional=True,
+        advanced=True,
+        tooltip="Where residuals wait: 'auto' uses the GPU while they take little of its free memory.",
+    )
 
 
 class MagCache(io.ComfyNode):
@@ -72,14 +83,7 @@ class MagCache(io.ComfyNode):
                     optional=True,
                     tooltip="The last step that may be skipped. Negative values count from the end: -1 is the last step.",
                 ),
-                io.Combo.Input(
-                    "cache_device",
-                    options=["auto", "device", "cpu"],
-                    default="auto",
-                    optional=True,
-                    advanced=True,
-                    tooltip="Where residuals wait: 'auto' uses the GPU while they take little of its free memory.",
-                ),
+                _cache_device(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The same model with MagCache on it.")],
             hidden=[io.Hidden.unique_id],
@@ -97,6 +101,69 @@ class MagCache(io.ComfyNode):
         check_architecture(model, model_type)
         patch = MagCachePatch(SkippingOutline(model_type, settings), _tell(cls.hidden.unique_id), cache_device)
         return io.NodeOutput(patch.attach(model))
+
+
+class MagCacheAuto(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MagCacheAuto",
+            display_name="MagCache Auto",
+            category="MagCache",
+            description="Makes a diffusion transformer as much faster as you ask for, with the least possible change to the picture. "
+            "A model it has not met calibrates itself on its first run.",
+            search_aliases=["magcache", "magnitude cache", "step cache", "speed up", "teacache", "easycache", "faster sampling"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to speed up, from Load Diffusion Model or a LoRA loader."),
+                io.Float.Input(
+                    "speedup",
+                    default=2.0,
+                    min=1.0,
+                    max=4.0,
+                    step=0.1,
+                    display_mode=io.NumberDisplay.slider,
+                    tooltip="How many times faster sampling shall be. 1 switches MagCache off; 2 is hard to tell from the original.",
+                ),
+                io.Combo.Input(
+                    "curve",
+                    options=[AUTO, *library.names()],
+                    default=AUTO,
+                    optional=True,
+                    advanced=True,
+                    tooltip="The curve to plan by. 'auto' uses the calibration of this model and makes one if there is none.",
+                ),
+                io.Combo.Input(
+                    "reuse",
+                    options=[AUTO, "hold", "scale", "extrapolate"],
+                    default=AUTO,
+                    optional=True,
+                    advanced=True,
+                    tooltip="How a residual is reused: as it was, scaled, or carried on from the last two. 'auto' does what was measured best.",
+                ),
+                _cache_device(),
+                io.Float.Input(
+                    "start_percent", default=0.0, min=0.0, max=1.0, step=0.01, optional=True, advanced=True,
+                    tooltip="Steps before this part of the schedule are computed.",
+                ),
+                io.Float.Input(
+                    "end_percent", default=1.0, min=0.0, max=1.0, step=0.01, optional=True, advanced=True,
+                    tooltip="Steps after this part of the schedule are computed.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The same model with MagCache on it.")],
+            hidden=[io.Hidden.unique_id],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, model, speedup, curve=AUTO, reuse=AUTO, cache_device="auto", start_percent=0.0, end_percent=1.0
+    ) -> io.NodeOutput:
+        evaluations_for(1, speedup)  # Complains about an impossible speed-up.
+        if speedup == 1:
+            return io.NodeOutput(model)
+        check_architecture(model, curve)
+        outline = BudgetOutline(speedup, curve, reuse, start_percent, end_percent)
+        return io.NodeOutput(MagCachePatch(outline, _tell(cls.hidden.unique_id), cache_device).attach(model))
 
 
 class MagCacheCalibration(io.ComfyNode):
@@ -196,4 +263,4 @@ class MagCacheExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [MagCache, MagCacheCalibration, CompileModel, *DEMO_NODES]
+        return [MagCacheAuto, MagCache, MagCacheCalibration, CompileModel, *DEMO_NODES]

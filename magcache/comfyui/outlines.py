@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from ..calibration import Recorder
 from ..curve import MagnitudeCurve
 from ..errors import ModelMismatchError
-from ..schedule import Settings, compute_all, plan_run
+from ..planner import Reuse
+from ..schedule import Settings, best_reuse, compute_all, plan_run, plan_speedup
 from . import library
 from .families import Family, ModelFacts
 from .wrappers import Outline, bare, family_of
@@ -24,6 +25,9 @@ ALIASES = {
     "hunyuanvideo1.5": "hunyuan_video1.5",
 }
 """Names that the published calibration node used."""
+
+_FEW_STEPS = 10
+"""A run with fewer steps does not calibrate a model by itself: it shows too little of the schedule."""
 
 log = logging.getLogger("magcache")
 
@@ -62,7 +66,7 @@ class SkippingOutline:
             if named and curve.name != named and curve.name in library.known_curves() and not _alike(curve.name, named):
                 log.warning("MagCache: the curve %s was chosen, but the model looks like %s.", curve.name, named)
             return curve
-        own = library.own_curve_of(library.fingerprint(model))
+        own = library.own_curve_of(library.fingerprint(model), named or family.name)
         if own is not None:
             return own
         if named is None:
@@ -71,6 +75,46 @@ class SkippingOutline:
             )
             return None
         return library.load(named, steps)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetOutline:
+    """Reach a speed-up with the least error. A model that was never calibrated calibrates itself on this run."""
+
+    speedup: float
+    curve: str = AUTO
+    reuse: Reuse | Literal["auto"] = "auto"
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+
+    def __call__(self, guider: Any, noise: torch.Tensor, sigmas: list[float]) -> Outline:
+        facts = facts_of(guider, noise, sigmas)
+        steps = len(sigmas) - 1
+        curve = self._curve(guider.model_patcher, facts, steps)
+        if curve is None:
+            if steps < _FEW_STEPS:
+                return Outline(compute_all(sigmas[:-1]), "none")
+            return RecordingOutline(AUTO, "")(guider, noise, sigmas)
+        sampling = guider.model_patcher.get_model_object("model_sampling")
+        plan = plan_speedup(
+            curve,
+            sigmas[:-1],
+            self.speedup,
+            guidance=getattr(guider, "cfg", 1.0),
+            reuse=best_reuse(curve) if self.reuse == "auto" else self.reuse,
+            window=(sampling.percent_to_sigma(self.start_percent), sampling.percent_to_sigma(self.end_percent)),
+        )
+        return Outline(plan, curve.name)
+
+    def _curve(self, model: Any, facts: ModelFacts, steps: int) -> MagnitudeCurve | None:
+        family = known_family(model)
+        if self.curve != AUTO:
+            return library.load(self.curve, steps)
+        named = family.identify(facts)
+        own = library.own_curve_of(library.fingerprint(model), named or family.name)
+        if own is not None and own.products:
+            return own
+        return library.load(named, steps) if named and steps < _FEW_STEPS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +143,10 @@ class RecordingOutline:
 
         def conclude() -> str:
             curve = recorder.curve(self.name or f"{kind}-{mark[:8]}", family.name, provenance)
+            if wider := library.wider_than(curve):
+                return f"MagCache: this run covered less of the schedule than {wider.name}, which is kept"
             path = library.save(curve)
-            return f"MagCache: calibrated on {curve.steps} steps · saved {path} · model_type 'auto' now uses it for this model"
+            return f"MagCache: calibrated on {curve.steps} steps, nothing skipped yet · saved {path} · the next run of this model is faster"
 
         return Outline(compute_all(sigmas[:-1]), "calibration", recorder, conclude)
 

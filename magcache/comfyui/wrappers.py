@@ -129,7 +129,7 @@ class MagCachePatch:
         model = bare(executor.class_obj.diffusion_model)
         stack = run.stack(model) if run else None
         # A model that generates piece by piece (ar_state) writes its memory from within its blocks.
-        if evaluation is None or evaluation.record is None or stack is None or "ar_state" in transformer_options:
+        if evaluation is None or stack is None or not (evaluation.reuse or evaluation.watched) or "ar_state" in transformer_options:
             return executor(x, *args, **kwargs)
         indices = transformer_options["cond_or_uncond"]
         keys = evaluation.keys([

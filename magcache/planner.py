@@ -1,0 +1,107 @@
+"""The best plan for a number of evaluations: exact dynamic programming over measured errors of reuse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+Reuse = Literal["hold", "scale", "extrapolate"]
+
+_TINY = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Reuses:
+    """Every way to reuse within reach: for the computed steps `before` = `last` − d and `last`, and the step `last` + m.
+
+    Arrays are indexed [d − 1, last, m − 1]. The residual is taken to be `newest` · r_last + `older` · r_before.
+    """
+
+    newest: Matrix
+    older: Matrix
+    error: Matrix
+    """‖r̂ − r‖² / ‖r‖²."""
+
+
+def reuses(gram: Matrix, sigmas: npt.NDArray[np.float64], max_skip: int, reuse: Reuse) -> Reuses:
+    """Weights and errors of every reuse within reach, from the inner products of the residuals."""
+    steps = len(sigmas)
+    shape = (max_skip + 1, steps, max_skip)
+    newest, older, error = np.ones(shape), np.zeros(shape), np.full(shape, np.inf)
+    for d in range(1, max_skip + 2):
+        for m in range(1, max_skip + 1):
+            last = np.arange(d, steps - m)
+            if not last.size:
+                continue
+            before, at = last - d, last + m
+            g = gram
+            if reuse == "scale":
+                newest[d - 1, last, m - 1] = np.clip(g[last, at] / np.maximum(g[last, last], _TINY), 0.5, 2.0)
+            elif reuse == "extrapolate":
+                reach = (sigmas[at] - sigmas[last]) / (sigmas[last] - sigmas[before])
+                slope = g[last, last] - 2 * g[last, before] + g[before, before]
+                along = g[at, last] - g[at, before] - g[last, last] + g[last, before]
+                damping = np.clip(along / np.maximum(reach * slope, _TINY), 0.0, 1.0)
+                newest[d - 1, last, m - 1] = 1 + damping * reach
+                older[d - 1, last, m - 1] = -damping * reach
+            a, b = older[d - 1, last, m - 1], newest[d - 1, last, m - 1]
+            apart = (
+                a * a * g[before, before] + b * b * g[last, last] + g[at, at]
+                + 2 * (a * b * g[before, last] - a * g[before, at] - b * g[last, at])
+            )  # fmt: skip
+            error[d - 1, last, m - 1] = np.maximum(apart, 0.0) / np.maximum(g[at, at], _TINY)
+    return Reuses(newest, older, error)
+
+
+def gap_costs(error: Matrix, weight: npt.NDArray[np.float64]) -> Matrix:
+    """[d − 1, last, m]: the weighted sum of `error` over a gap of m reused steps after `last`; m from 0."""
+    depth, steps, longest = error.shape
+    costs = np.zeros((depth, steps, longest + 1))
+    for m in range(1, longest + 1):
+        last = np.arange(steps - m)
+        costs[:, :, m] = np.inf
+        costs[:, last, m] = costs[:, last, m - 1] + error[:, last, m - 1] * weight[last + m]
+    return costs
+
+
+def best_steps(costs: Matrix, first: int, allowed: npt.NDArray[np.bool_]) -> dict[int, tuple[float, list[int]]]:
+    """For every number of evaluations that can be reached: the least cost and the computed steps.
+
+    Steps 0 to `first` − 1 and the last one are computed, and every step that `allowed` does not let be skipped. The state is
+    (the last two computed steps, how many were computed), so the result is exact.
+    """
+    depth, steps, reach = costs.shape
+    if steps <= first:
+        return {steps: (0.0, list(range(steps)))}
+    best = np.full((steps, depth, steps + 1), np.inf)
+    came = np.zeros((steps, depth, steps + 1), dtype=np.int64)
+    best[first - 1, 0, first] = 0.0
+    blocked = np.flatnonzero(~allowed)
+    for last in range(first - 1, steps - 1):
+        stop = blocked[np.searchsorted(blocked, last + 1)] if blocked.size and blocked[-1] > last else steps - 1
+        span = min(reach, steps - 1 - last, stop - last)
+        totals = best[last][:, None, :] + costs[:, last, :span, None]
+        chosen = totals.argmin(axis=0)
+        values = np.take_along_axis(totals, chosen[None], axis=0)[0]
+        for m in range(span):
+            best[last + m + 1, m, 1:] = values[m, :-1]
+            came[last + m + 1, m, 1:] = chosen[m, :-1]
+    found: dict[int, tuple[float, list[int]]] = {}
+    for count in range(first, steps + 1):
+        d = int(best[steps - 1, :, count].argmin())
+        cost = float(best[steps - 1, d, count])
+        if np.isfinite(cost):
+            found[count] = (cost, _trace(came, first, steps - 1, d, count))
+    return found
+
+
+def _trace(came: npt.NDArray[np.int64], first: int, last: int, d: int, count: int) -> list[int]:
+    path = [last]
+    while last > first - 1:
+        last, d, count = last - d - 1, int(came[last, d, count]), count - 1
+        path.append(last)
+    return sorted({*path, *range(first)})

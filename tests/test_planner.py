@@ -1,0 +1,91 @@
+"""The planner against brute force and against residuals whose best reuse is known."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from magcache.planner import Reuse, best_steps, gap_costs, reuses
+
+Residuals = np.ndarray
+
+
+def walk(steps: int, seed: int) -> Residuals:
+    """Residuals that wander."""
+    return np.cumsum(np.random.default_rng(seed).normal(size=(steps, 40)), axis=0) + 5
+
+
+def reused(residuals: Residuals, sigmas: np.ndarray, reuse: Reuse, before: int, last: int, at: int) -> np.ndarray:
+    """The reused residual, straight from its definition."""
+    newest, older, wanted = residuals[last], residuals[before], residuals[at]
+    if reuse == "hold":
+        return newest
+    if reuse == "scale":
+        return newest * np.clip((newest * wanted).sum() / (newest * newest).sum(), 0.5, 2.0)
+    change = (newest - older) * (sigmas[at] - sigmas[last]) / (sigmas[last] - sigmas[before])
+    damping = np.clip(((wanted - newest) * change).sum() / (change * change).sum(), 0.0, 1.0)
+    return newest + damping * change
+
+
+def brute_force(residuals: Residuals, sigmas: np.ndarray, reuse: Reuse, weight: np.ndarray, max_skip: int, allowed: np.ndarray, count: int):
+    steps, best = len(sigmas), np.inf
+    for middle in itertools.combinations(range(2, steps - 1), count - 3):
+        computed = [0, 1, *middle, steps - 1]
+        if any(step not in computed for step in np.flatnonzero(~allowed)) or max(np.diff(computed)) > max_skip + 1:
+            continue
+        total = 0.0
+        for before, last, after in zip(computed, computed[1:], computed[2:], strict=False):
+            for at in range(last + 1, after):
+                apart = reused(residuals, sigmas, reuse, before, last, at) - residuals[at]
+                total += weight[at] * (apart * apart).sum() / (residuals[at] ** 2).sum()
+        best = min(best, total)
+    return best
+
+
+@pytest.mark.parametrize("reuse", ["hold", "scale", "extrapolate"])
+@pytest.mark.parametrize(("steps", "max_skip", "vetoed"), [(6, 6, ()), (9, 2, ()), (10, 6, (5,)), (12, 3, (4, 8))])
+def test_the_plan_is_as_good_as_the_best_of_all_plans(reuse: Reuse, steps: int, max_skip: int, vetoed: tuple[int, ...]):
+    residuals, sigmas = walk(steps, steps), np.linspace(1, 0.05, steps)
+    weight = np.random.default_rng(1).uniform(0.5, 2, steps)
+    allowed = np.array([step not in vetoed for step in range(steps)])
+    found = best_steps(gap_costs(reuses(residuals @ residuals.T, sigmas, max_skip, reuse).error, weight), 2, allowed)
+    for count in range(3, steps + 1):
+        expected = brute_force(residuals, sigmas, reuse, weight, max_skip, allowed, count)
+        assert (count in found) == np.isfinite(expected)
+        if count in found:
+            cost, computed = found[count]
+            assert cost == pytest.approx(expected, abs=1e-9)
+            assert len(computed) == count and {0, 1, steps - 1, *vetoed} <= set(computed)
+
+
+@pytest.mark.parametrize("spacing", [np.linspace(1, 0.1, 12), np.geomspace(1, 0.02, 12)])
+def test_residuals_on_a_line_in_sigma_are_extrapolated_exactly(spacing: np.ndarray):
+    start, slope = np.random.default_rng(0).normal(size=(2, 30))
+    residuals = start + spacing[:, None] * slope
+    options = reuses(residuals @ residuals.T, spacing, 4, "extrapolate")
+    assert np.nanmax(options.error[np.isfinite(options.error)]) < 1e-12
+    for d, last, m in [(1, 3, 1), (3, 5, 4), (2, 7, 3)]:
+        place = (d - 1, last, m - 1)
+        rebuilt = options.newest[place] * residuals[last] + options.older[place] * residuals[last - d]
+        np.testing.assert_allclose(rebuilt, residuals[last + m], atol=1e-9)
+
+
+def test_residuals_that_turn_back_are_held_rather_than_extrapolated():
+    residuals = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
+    options = reuses(residuals @ residuals.T, np.array([4.0, 3.0, 2.0, 1.0]), 1, "extrapolate")
+    assert options.older[0, 1, 0] == 0 and options.newest[0, 1, 0] == 1
+
+
+def test_scaling_by_a_growing_residual_is_exact_and_bounded():
+    sizes = np.array([1.0, 1.5, 6.0])
+    options = reuses(np.outer(sizes, sizes), np.array([3.0, 2.0, 1.0]), 1, "scale")
+    assert options.newest[0, 1, 0] == 2.0
+
+
+def test_extrapolating_is_never_worse_than_holding():
+    residuals, sigmas = walk(14, 3), np.linspace(1, 0.05, 14)
+    gram = residuals @ residuals.T
+    held, extrapolated = reuses(gram, sigmas, 5, "hold").error, reuses(gram, sigmas, 5, "extrapolate").error
+    assert (extrapolated <= held + 1e-12).all()
