@@ -326,7 +326,7 @@ def mutated(draw: st.DrawFn) -> Any:
     return document
 
 
-@settings(examples, max_examples=300)
+@settings(examples, max_examples=200)
 @given(mutated())
 def test_any_damaged_document_is_read_or_refused(document: Any):
     try:

@@ -142,6 +142,17 @@ def test_load_curve_chooses_by_step_count(name: str, steps: int | None, chosen: 
     assert curve.name in (name, f"{name}_{chosen}steps")
 
 
+@pytest.mark.parametrize(("steps", "chosen"), [(8, 20), (20, 20), (21, 30), (30, 30), (31, 40), (40, 40), (41, 40)])
+def test_several_variants(steps: int, chosen: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for count in (20, 30, 40):
+        name = "mine" if count == 20 else f"mine_{count}steps"
+        sigmas = tuple(1 - step / count for step in range(count))
+        MagnitudeCurve(name=name, family="flux", sigmas=sigmas, ratios={"cond": (1.0,) * count}).save(tmp_path / f"{name}.json")
+    monkeypatch.setattr(magcache.curves, "_FOLDER", tmp_path)
+    assert known_curves() == ["mine"]
+    assert load_curve("mine", steps).steps == chosen
+
+
 def test_variants_load_by_their_own_name():
     for name in VARIANTS:
         assert load_curve(name, steps=5).name == name

@@ -15,7 +15,7 @@ from magcache.curve import same_sigma
 from magcache.errors import SettingsError
 from magcache.schedule import compute_all
 
-examples = settings(deadline=None, max_examples=150, database=None)
+examples = settings(deadline=None, max_examples=80, database=None)
 EAGER: dict[str, Any] = {"threshold": 1e9, "max_skip": 1000, "retention": 0.0}
 
 

@@ -168,15 +168,23 @@ def _composition(model: Any, conds: list[Any], x: torch.Tensor, sigma: float, tr
     """What must be the same for residuals of one evaluation to be used in another."""
     window = transformer_options.get("context_window")
     place = None if window is None else (tuple(window.index_list), getattr(window, "causal_anchor_index", None))
-    replaced = frozenset(transformer_options.get("patches_replace", {}).get("dit", {}))
     members = tuple((index, cond.get("uuid")) for index, group in enumerate(conds) for cond in group or () if _active(cond, sigma))
-    return id(model), place, replaced, tuple(x.shape), members
+    return id(model), place, _patches(transformer_options), tuple(x.shape), members
+
+
+def _patches(transformer_options: dict[str, Any]) -> Hashable:
+    """The identity of all that others put into the blocks: a second pass may replace the very blocks that the first replaced."""
+    replaced, added = transformer_options.get("patches_replace", {}), transformer_options.get("patches", {})
+    return (
+        frozenset((kind, place, id(patch)) for kind, table in replaced.items() for place, patch in table.items()),
+        frozenset((kind, id(patch)) for kind, patches in added.items() for patch in patches),
+    )
 
 
 def _active(cond: dict[str, Any], sigma: float) -> bool:
     """Whether a conditioning with a start or end percent takes part at `sigma`."""
     start, end = cond.get("timestep_start"), cond.get("timestep_end")
-    return not (start is not None and sigma > start or end is not None and sigma < end)
+    return (start is None or sigma <= start) and (end is None or sigma >= end)
 
 
 def _without_control(group: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:

@@ -26,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     import comfy.cli_args
 
     comfy.cli_args.args.cpu = True
+    comfy.cli_args.args.use_pytorch_cross_attention = True  # As on a GPU. What the CPU has instead cannot be traced in one piece.
     import utils.install_util  # noqa: F401  ComfyUI's own `utils`, before its comfy/utils.py can take the name.
 
     torch.set_num_threads(1)  # Threads only get in each other's way on tensors this small.

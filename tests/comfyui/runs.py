@@ -14,9 +14,10 @@ import comfy.samplers
 import torch
 from torch import nn
 
+from magcache.comfyui.outlines import SkippingOutline
 from magcache.comfyui.wrappers import MagCachePatch, Outline, family_of
 from magcache.report import RunReport
-from magcache.schedule import Plan
+from magcache.schedule import Plan, Settings
 
 from .tiny import Tiny, noise
 
@@ -29,6 +30,10 @@ class Log:
 
     reports: list[RunReport] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+
+    def add(self, report: RunReport, text: str) -> None:
+        self.reports.append(report)
+        self.texts.append(text)
 
     @property
     def decisions(self) -> list[str]:
@@ -46,21 +51,28 @@ class WatchingPlan(Plan):
 class CountingPlan(Plan):
     """Goes by the count of evaluations, so that one can be repeated at the very same sigma."""
 
+    calls = 1
+    """Calls that belong to one step."""
+
     @cached_property
     def _count(self) -> Iterator[int]:
         return itertools.count()
 
     def step_at(self, sigma: float) -> int:
-        return next(self._count)
+        return next(self._count) // self.calls
+
+
+class PairCountingPlan(CountingPlan):
+    calls = 2
 
 
 def steps(pattern: str, kind: type[Plan] = Plan) -> PlanOf:
     """A plan out of a letter a step: c computes, r reuses. Steps beyond the pattern are computed."""
 
     def plan(sigmas: list[float]) -> Plan:
-        count = len(pattern) if kind is CountingPlan else len(sigmas)
+        count = len(pattern) if issubclass(kind, CountingPlan) else len(sigmas)
         reused = tuple(letter == "r" for letter in pattern[:count].ljust(count, "c"))
-        return kind(tuple(sigmas[:1] * count if kind is CountingPlan else sigmas), reused, (0.0,) * count)
+        return kind(tuple((sigmas * count)[:count]), reused, (0.0,) * count)
 
     return plan
 
@@ -68,13 +80,15 @@ def steps(pattern: str, kind: type[Plan] = Plan) -> PlanOf:
 def cached(model: Any, plan: str | PlanOf, **more: Any) -> tuple[Any, Log]:
     """A clone of `model` that skips by `plan`, and the log of its runs."""
     log, plan_of = Log(), steps(plan) if isinstance(plan, str) else plan
-
-    def finished(report: RunReport, text: str) -> None:
-        log.reports.append(report)
-        log.texts.append(text)
-
-    patch = MagCachePatch(lambda guider, noise, sigmas: Outline(plan_of(sigmas[:-1]), "test", **more), finished)
+    patch = MagCachePatch(lambda guider, noise, sigmas: Outline(plan_of(sigmas[:-1]), "test", **more), log.add)
     return patch.attach(model), log
+
+
+def by_rule(model: Any, curve: str, *, threshold: float = 0.24, max_skip: int = 4, retention: float = 0.2) -> tuple[Any, Log]:
+    """A clone of `model` that skips by the published rule, and the log of its runs."""
+    log = Log()
+    settings = Settings(threshold=threshold, max_skip=max_skip, retention=retention)
+    return MagCachePatch(SkippingOutline(curve, settings), log.add).attach(model), log
 
 
 @torch.inference_mode()
@@ -90,13 +104,14 @@ def sample(
     negative: Any = None,
     size: tuple[int, int] | None = None,
     latent: torch.Tensor | None = None,
+    add_noise: bool = True,
     **more: Any,
 ) -> torch.Tensor:
-    """What the KSampler node does with `count` steps."""
+    """What the KSampler nodes do with `count` steps."""
     latent = torch.zeros(batch, *(tiny.latent if size is None else (*tiny.latent[:-2], *size))) if latent is None else latent
     return comfy.sample.sample(
         tiny.model if model is None else model,
-        comfy.sample.prepare_noise(latent, 1),
+        comfy.sample.prepare_noise(latent, 1) if add_noise else torch.zeros_like(latent),
         count,
         cfg,
         sampler,

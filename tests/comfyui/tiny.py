@@ -60,9 +60,9 @@ class Tiny:
         return self.model.model.diffusion_model
 
 
-def _loaded(kind: Callable[..., nn.Module], **dimensions: Any) -> comfy.model_patcher.ModelPatcher:
+def _loaded(kind: Callable[..., nn.Module], seed: int = 0, **dimensions: Any) -> comfy.model_patcher.ModelPatcher:
     """Through a file and ComfyUI's own loader, which reads the dimensions off the weights."""
-    model = _randomised(kind(dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init, **dimensions))
+    model = _randomised(kind(dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init, **dimensions), seed)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         save_file({name: value.contiguous().clone() for name, value in model.state_dict().items()}, path)
@@ -78,8 +78,8 @@ def _built(kind: Callable[..., Any], **dimensions: Any) -> comfy.model_patcher.M
     return comfy.model_patcher.CoreModelPatcher(model, load_device=CPU, offload_device=CPU)
 
 
-def _randomised(model: nn.Module) -> nn.Module:
-    generator = torch.Generator().manual_seed(0)
+def _randomised(model: nn.Module, seed: int = 0) -> nn.Module:
+    generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         values = torch.randn(parameter.shape, generator=generator) * 0.05
         if parameter.ndim == 1 and "norm" in name and name.endswith(("weight", "scale")):
@@ -154,8 +154,8 @@ def _wan(kind: Callable[..., nn.Module], **dimensions: Any) -> comfy.model_patch
 
 
 @cache
-def wan_t2v() -> Tiny:
-    return Tiny(_wan(WanModel, model_type="t2v", in_dim=16), (16, 3, 8, 8), 4096)
+def wan_t2v(seed: int = 0) -> Tiny:
+    return Tiny(_wan(WanModel, seed=seed, model_type="t2v", in_dim=16), (16, 3, 8, 8), 4096)
 
 
 @cache

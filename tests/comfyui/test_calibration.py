@@ -1,0 +1,146 @@
+"""Calibrating inside ComfyUI: the curve is right, is kept only when it is whole, and is found again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import pytest
+import torch
+
+from magcache.comfyui import nodes
+from magcache.curve import MagnitudeCurve
+from magcache.errors import CalibrationError, CurveError, ModelMismatchError
+
+from .runs import blocks, by_rule, sample
+from .test_patches import _lora as with_lora
+from .tiny import Tiny, sd3
+
+
+def calibrating(model: Any, model_type: str = "auto", name: str = "") -> Any:
+    node: Any = nodes.MagCacheCalibration.PREPARE_CLASS_CLONE(None)
+    return node.execute(model, model_type, name).args[0]
+
+
+def saved(folder: Path) -> MagnitudeCurve:
+    (path,) = folder.iterdir()
+    assert path.suffix == ".json"
+    return MagnitudeCurve.load(path)
+
+
+@contextmanager
+def _residuals(tiny: Tiny) -> Iterator[list[torch.Tensor]]:
+    """The residual of each forward of the tiny Flux, seen without MagCache: what comes to the tail less what came to the first block."""
+    first: list[torch.Tensor] = []
+    seen: list[torch.Tensor] = []
+    hooks = [
+        blocks(tiny)[0].register_forward_pre_hook(lambda _, args, kwargs: first.append(kwargs["img"].clone()), with_kwargs=True),
+        tiny.dit.final_layer.register_forward_pre_hook(lambda _, args: seen.append(args[0] - first[-1])),
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def test_the_saved_ratios_are_those_of_the_residuals(flux: Tiny, curves_folder: Path):
+    with _residuals(flux) as residuals:
+        plain = sample(flux, count=6, cfg=3.0, batch=2)
+    assert torch.equal(sample(flux, calibrating(flux.model), count=6, cfg=3.0, batch=2), plain)
+
+    curve = saved(curves_folder)
+    assert (curve.family, curve.steps) == ("flux", 6)
+    assert set(curve.ratios) == {"cond", "uncond"}
+    sizes = torch.stack(residuals).norm(dim=-1)
+    ratios = sizes[1:] / sizes[:-1]
+    for branch, rows in (("uncond", slice(0, 2)), ("cond", slice(2, 4))):  # ComfyUI puts the negative first.
+        assert curve.ratios[branch][0] == 1
+        assert curve.ratios[branch][1:] == pytest.approx(ratios[:, rows].mean(dim=(1, 2)).tolist(), rel=1e-4)
+        assert curve.spread[branch][1:] == pytest.approx(ratios[:, rows].std(dim=(1, 2), correction=0).tolist(), rel=1e-2, abs=1e-5)
+    turns = 1 - torch.nn.functional.cosine_similarity(torch.stack(residuals[1:]), torch.stack(residuals[:-1]), dim=-1)
+    assert curve.distance["cond"][1:] == pytest.approx(turns[:, 2:].mean(dim=(1, 2)).tolist(), rel=1e-2, abs=1e-5)
+
+
+def test_auto_then_goes_by_it_also_with_a_lora(flux: Tiny, curves_folder: Path):
+    sample(flux, calibrating(flux.model), count=10, cfg=3.0)
+    name = saved(curves_folder).name
+    for model in (flux.model, with_lora(flux.model)):
+        skipping, log = by_rule(model, "auto", threshold=1)
+        sample(flux, skipping, count=10, cfg=3.0)
+        assert log.reports[0].curve == name
+        assert log.reports[0].reused > 0
+
+
+def test_auto_goes_by_the_calibration_of_this_model_only(flux: Tiny, curves_folder: Path, caplog: pytest.LogCaptureFixture):
+    from .tiny import flux_schnell
+
+    sample(flux, calibrating(flux.model), count=6)
+    model, log = by_rule(flux_schnell().model, "auto", threshold=1)
+    sample(flux_schnell(), model, count=6)
+    assert log.reports[0].curve == "none"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "kind"), [("flux_calibration", "flux"), ("flux_kontext_calibration", "flux_kontext"), ("auto", "flux")]
+)
+def test_names_of_the_published_node_are_accepted(flux: Tiny, curves_folder: Path, model_type: str, kind: str):
+    sample(flux, calibrating(flux.model, model_type), count=4)
+    curve = saved(curves_folder)
+    assert curve.name.startswith(f"{kind}-")
+    assert curve.provenance["model"] == kind
+
+
+def test_a_name_of_ones_own_is_kept_and_can_be_chosen(flux: Tiny, curves_folder: Path):
+    sample(flux, calibrating(flux.model, name="  my-model "), count=4)
+    assert saved(curves_folder).name == "my-model"
+    assert "my-model" in nodes.library.names()
+    model, log = by_rule(flux.model, "my-model", threshold=1)
+    sample(flux, model, count=4)
+    assert log.reports[0].curve == "my-model"
+
+
+@pytest.mark.parametrize("name", ["../up", "auto", "a/b", "."])
+def test_a_name_that_cannot_be_a_file_is_refused(flux: Tiny, name: str):
+    with pytest.raises(CurveError, match="cannot name a curve"):
+        calibrating(flux.model, name=name)
+
+
+@pytest.mark.parametrize("sampler", ["heun", "dpmpp_sde", "uni_pc"])
+def test_samplers_that_evaluate_more_than_once_a_step_calibrate_too(flux: Tiny, curves_folder: Path, sampler: str):
+    sample(flux, calibrating(flux.model), count=6, sampler=sampler)
+    assert saved(curves_folder).steps >= 6
+
+
+def test_an_interrupted_calibration_saves_nothing(flux: Tiny, curves_folder: Path):
+    def interrupt(step: int, *_: Any) -> None:
+        if step == 4:
+            comfy.model_management.interrupt_current_processing()
+
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        sample(flux, calibrating(flux.model), count=8, callback=interrupt)
+    assert list(curves_folder.iterdir()) == []
+
+
+def test_too_few_steps_are_refused_and_nothing_is_saved(flux: Tiny, curves_folder: Path):
+    with pytest.raises(CalibrationError, match="at least 3"):
+        sample(flux, calibrating(flux.model), count=2)
+    assert list(curves_folder.iterdir()) == []
+
+
+def test_a_model_of_no_family_cannot_be_calibrated():
+    with pytest.raises(ModelMismatchError, match="does not know the architecture"):
+        calibrating(sd3().model)
+
+
+def test_it_says_where_the_curve_went(flux: Tiny, curves_folder: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, logger="magcache")
+    sample(flux, calibrating(flux.model), count=4)
+    assert [
+        record for record in caplog.records if str(curves_folder) in record.getMessage() and "calibrated on 4 steps" in record.getMessage()
+    ]
+    assert not [record for record in caplog.records if record.name == "magcache" and record.levelno >= logging.WARNING]

@@ -1,0 +1,57 @@
+"""torch.compile before and after MagCache. The backend is "eager": tracing and guards are real, code generation is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from comfy_api.torch_helpers import set_torch_compile_wrapper
+from torch._dynamo.utils import counters
+
+from magcache.comfyui.nodes import CompileModel
+
+from .runs import cached, close, sample
+from .tiny import Tiny, flux_dev, wan_t2v
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler() -> Iterator[None]:
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+def _whole(model: Any) -> Any:
+    return CompileModel.execute(model, "default", "eager", False, False).args[0]
+
+
+def _blocks(model: Any) -> Any:
+    """Each double block on its own, as other compile nodes do."""
+    model = model.clone()
+    keys = [f"diffusion_model.double_blocks.{index}" for index in range(2)]
+    set_torch_compile_wrapper(model, backend="eager", keys=keys)
+    return model
+
+
+@pytest.mark.parametrize("order", ["compile first", "compile last"])
+@pytest.mark.parametrize(("build", "compiled", "graphs"), [(flux_dev, _whole, 2), (wan_t2v, _whole, 2), (flux_dev, _blocks, 1)])
+def test_a_compiled_model_skips_alike_and_is_not_compiled_anew_for_each_run(
+    build: Callable[[], Tiny], compiled: Callable[[Any], Any], graphs: int, order: str
+):
+    """Two graphs do for a whole model, to compute and to skip; one for blocks that are all alike."""
+    tiny = build()
+    expected = sample(tiny, cached(tiny.model, "crcr")[0], cfg=3.0)
+    if order == "compile first":
+        model, log = cached(compiled(tiny.model), "crcr")
+    else:
+        model, log = cached(tiny.model, "crcr")
+        model = compiled(model)
+    traced = []
+    for _ in range(3):
+        assert close(sample(tiny, model, cfg=3.0), expected, 1e-4)
+        traced.append(counters["stats"]["unique_graphs"])
+    assert log.decisions == ["crcr"] * 3
+    assert traced == [graphs] * 3
