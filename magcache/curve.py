@@ -84,8 +84,8 @@ class MagnitudeCurve:
             raise CurveError(f"{where}: sigmas must fall from step to step, by more than {SAME_SIGMA} of their size, but they do not.")
         if not self.ratios:
             raise CurveError(f"{where} has no branch. Expected ratios such as {{'cond': [1.0, …]}}.")
-        for title, table in (("ratios", self.ratios), ("spread", self.spread), ("distance", self.distance)):
-            for branch, values in table.items():
+        for title, series in (("ratios", self.ratios), ("spread", self.spread), ("distance", self.distance)):
+            for branch, values in series.items():
                 low, high = _RATIO_RANGE if title == "ratios" else (-1e-6, _RATIO_RANGE[1])
                 _check_numbers(values, f"{where}: {title}[{branch!r}]", low, high)
                 if len(values) != len(self.sigmas):
@@ -177,8 +177,8 @@ class MagnitudeCurve:
         document["sigmas"] = list(self.sigmas)
         document["ratios"] = {branch: list(values) for branch, values in self.ratios.items()}
         for title in ("spread", "distance"):
-            if table := getattr(self, title):
-                document[title] = {branch: list(values) for branch, values in table.items()}
+            if series := getattr(self, title):
+                document[title] = {branch: list(values) for branch, values in series.items()}
         if self.products:
             document["products"] = {",".join(pair): [list(row) for row in matrix] for pair, matrix in self.products.items()}
         for title in ("masked", "vetoes"):

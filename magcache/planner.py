@@ -40,12 +40,12 @@ def reuses(gram: Matrix, sigmas: npt.NDArray[np.float64], max_skip: int, reuse: 
             before, at = last - d, last + m
             g = gram
             if reuse == "scale":
-                newest[d - 1, last, m - 1] = np.clip(g[last, at] / np.maximum(g[last, last], _TINY), 0.5, 2.0)
+                newest[d - 1, last, m - 1] = _between(g[last, at] / np.maximum(g[last, last], _TINY), 0.5, 2.0)
             elif reuse == "extrapolate":
                 reach = (sigmas[at] - sigmas[last]) / (sigmas[last] - sigmas[before])
                 slope = g[last, last] - 2 * g[last, before] + g[before, before]
                 along = g[at, last] - g[at, before] - g[last, last] + g[last, before]
-                damping = np.clip(along / np.maximum(reach * slope, _TINY), 0.0, 1.0)
+                damping = _between(along / np.maximum(reach * slope, _TINY), 0.0, 1.0)
                 newest[d - 1, last, m - 1] = 1 + damping * reach
                 older[d - 1, last, m - 1] = -damping * reach
             a, b = older[d - 1, last, m - 1], newest[d - 1, last, m - 1]
@@ -55,6 +55,10 @@ def reuses(gram: Matrix, sigmas: npt.NDArray[np.float64], max_skip: int, reuse: 
             )  # fmt: skip
             error[d - 1, last, m - 1] = np.maximum(apart, 0.0) / np.maximum(g[at, at], _TINY)
     return Reuses(newest, older, error)
+
+
+def _between(values: Matrix, low: float, high: float) -> Matrix:
+    return np.minimum(np.maximum(values, low), high)
 
 
 def gap_costs(error: Matrix, weight: npt.NDArray[np.float64]) -> Matrix:

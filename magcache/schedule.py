@@ -18,6 +18,8 @@ from .planner import Reuse, Reuses, best_steps, gap_costs, reuses
 
 MAX_SKIP = 6
 """A budget plan reuses at most so many steps in a row."""
+_EARLY_WEIGHT = 30.0
+"""Where errors are only expected, not measured, one at the first step counts so many times one at the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +107,16 @@ class Plan:
     def last_use(self, step: int) -> int:
         """The last step that draws on the residual of `step`; −1 if none does.
 
-        The step right after a computed one may also fall back on it, should it have been meant to be reused itself.
+        A step that was to be reused but had to be computed serves the rest of its gap.
         """
         users = [later for later in range(step + 1, self.steps) if any(source == step for source, _ in self.recipe(later))]
         if 0 <= step < self.steps and self.reused[step]:
             users = [later for later in range(step + 1, self.steps) if self.reused[later] and self.source(later) < step]
         return users[-1] if users else -1
+
+    def needs(self, step: int) -> bool:
+        """Whether a later step may draw on the residual of `step`, should it be computed."""
+        return self.last_use(step) >= 0
 
     def source(self, step: int) -> int:
         """The step whose residual `step` uses: itself if computed, else the last computed one before it."""
@@ -193,13 +199,13 @@ def plan_budget(
     steps = len(sigmas)
     if nfe >= steps or not _falling(sigmas):
         return compute_all(sigmas)
-    products = curve.products_at(sigmas, guidance)
+    products, weight = curve.products_at(sigmas, guidance), np.ones(steps)
     if products is None:
-        products = expected_products(_levels(curve, sigmas), sigmas)
+        products, weight = expected_products(_levels(curve, sigmas), sigmas), _EARLY_WEIGHT ** np.linspace(1, 0, steps)
     always = {_nearest(sigmas, sigma) for sigma in (*curve.vetoes, *(curve.sigmas[step] for step in curve.masked))}
     allowed = np.array([window[1] <= sigma <= window[0] and step not in always for step, sigma in enumerate(sigmas)])
     options = reuses(products, np.asarray(sigmas), min(MAX_SKIP, steps), reuse)
-    found = best_steps(gap_costs(options.error, np.ones(steps)), min(2, steps), allowed)
+    found = best_steps(gap_costs(options.error, weight), min(2, steps), allowed)
     if nfe not in found:
         raise InfeasibleError(steps, nfe, min(found, key=lambda count: abs(count - nfe)))
     return _recipes(sigmas, found[nfe][1], options)
@@ -230,7 +236,8 @@ def evaluations_for(steps: int, speedup: float) -> int:
 
 
 def _recipes(sigmas: tuple[float, ...], computed: Sequence[int], options: Reuses) -> Plan:
-    reused, errors, recipes = [False] * len(sigmas), [0.0] * len(sigmas), [()] * len(sigmas)
+    reused, errors = [False] * len(sigmas), [0.0] * len(sigmas)
+    recipes: list[Recipe] = [()] * len(sigmas)
     for before, last, after in zip((-1, *computed), computed, (*computed[1:], len(sigmas)), strict=False):
         for step in range(last + 1, after):
             place = (last - before - 1, last, step - last - 1)

@@ -30,7 +30,7 @@ class _Record:
 
     sigma: float
     step: int
-    residuals: dict[Hashable, Stored] = field(default_factory=dict)
+    residuals: dict[Hashable, Stored] = field(default_factory=dict[Hashable, Stored])
     complete: bool = False
 
 
@@ -44,7 +44,7 @@ class Evaluation:
     sources: tuple[tuple[_Record, float], ...] = ()
     """Whose residuals it reuses, and how much of each; empty if it is computed."""
     recorder: Recorder | None = None
-    _seen: dict[Hashable, int] = field(default_factory=dict)
+    _seen: dict[Hashable, int] = field(default_factory=dict[Hashable, int])
     _missed: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -82,7 +82,7 @@ class Evaluation:
             return
         rows = residual.shape[0] // len(keys)
         if self.recorder:
-            for key, branch, part in zip(keys, branches, residual.split(rows), strict=True):
+            for key, branch, part in zip(keys, branches, torch.split(residual, rows), strict=True):
                 self.recorder.observe(self.record.sigma, branch, key, part)
             return
         kept = self.session.keep(residual)
@@ -165,7 +165,7 @@ class Session:
                 del self._records[call]
 
     def _computed(self, call: Hashable, sigma: float, step: int | None) -> Evaluation:
-        if self._recorder is None and (step is None or self.plan.last_use(step) < 0):
+        if self._recorder is None and (step is None or not self.plan.needs(step)):
             return Evaluation(self)
         record = _Record(sigma, -1 if step is None else step)
         self._records.setdefault(call, {})[record.step] = record

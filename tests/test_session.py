@@ -362,3 +362,46 @@ def test_recorder_passes_over_what_was_not_seen():
     curve = recorder.curve("mine", "flux", {})
     assert curve.sigmas == (1.0, 0.8, 0.7)
     assert curve.ratios["cond"] == pytest.approx((1, 2, 3))
+
+
+# Recipes
+
+
+def test_a_recipe_adds_up_the_last_two_computed_steps():
+    made = Plan((1.0, 0.9, 0.8, 0.7), (False, False, True, True), (0.0,) * 4, ((), (), ((1, 1.5), (0, -0.5)), ((1, 2.0), (0, -1.0))))
+    run = Session(made, "flux")
+    compute(run, 1.0, residual(fill=1))
+    compute(run, 0.9, residual(fill=3))
+    assert torch.equal(reuse(run, 0.8), residual(fill=4))
+    assert torch.equal(reuse(run, 0.7), residual(fill=5))
+
+
+def test_at_most_two_residuals_are_kept():
+    recipes = ((), (), ((1, 2.0), (0, -1.0)), (), ((3, 2.0), (1, -1.0)))
+    run = Session(Plan((1.0, 0.9, 0.8, 0.7, 0.6), (False, False, True, False, True), (0.0,) * 5, recipes), "flux")
+    first = residual(fill=1)
+    gone = weakref.ref(first)
+    compute(run, 1.0, first)
+    compute(run, 0.9, residual(fill=2))
+    reuse(run, 0.8)
+    del first
+    compute(run, 0.7, residual(fill=4))
+    gc.collect()
+    assert gone() is None
+    assert torch.equal(reuse(run, 0.6), residual(fill=6))
+
+
+def test_a_missing_older_residual_means_compute():
+    recipes = ((), (), ((1, 2.0), (0, -1.0)))
+    run = Session(Plan((1.0, 0.9, 0.8), (False, False, True), (0.0,) * 3, recipes), "flux")
+    run.begin("call", 1.0, CPU).finish()
+    compute(run, 0.9, residual())
+    assert not run.begin("call", 0.8, CPU).reuse
+
+
+def test_a_step_that_had_to_be_computed_serves_the_rest_of_its_gap():
+    run = session("crrr")
+    compute(run, 1.0, residual(fill=1))
+    compute(run, 0.9, residual(fill=2), call="another composition")
+    assert torch.equal(reuse(run, 0.8, call="another composition"), residual(fill=2))
+    assert torch.equal(reuse(run, 0.7), residual(fill=1))

@@ -74,6 +74,7 @@ def plan(
 @app.command()
 def demo(
     steps: Annotated[int, typer.Option(min=4, max=200, help="Steps of the sampling without MagCache.")] = 28,
+    speedup: Annotated[float, typer.Option(min=1.1, max=4, help="How many times faster it shall be.")] = 2.0,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("magcache-demo"),
     comfyui: Annotated[Path | None, typer.Option(help="A ComfyUI to use; else COMFYUI_PATH, else a pinned one is fetched.")] = None,
     as_json: AsJson = False,
@@ -96,7 +97,7 @@ def demo(
                     said = what
                 bars.update(current, description=what, completed=done, total=of)
 
-            result = run_demo(steps, comfyui, progress)
+            result = run_demo(steps, speedup, comfyui, progress)
             bars.update(total, completed=3 * len(PROMPTS) + 2)
         page = write_report(result, out)
     facts = result.to_json()
@@ -153,8 +154,7 @@ def _curve_row(curve: MagnitudeCurve) -> dict[str, Any]:
         "family": curve.family,
         "steps": curve.steps,
         "branches": list(curve.ratios),
-        "recommended": preset
-        and {"threshold": preset.threshold, "retention": preset.retention, "max_skip": preset.max_skip},
+        "recommended": preset and {"threshold": preset.threshold, "retention": preset.retention, "max_skip": preset.max_skip},
         "provenance": dict(curve.provenance),
     }
 

@@ -155,9 +155,7 @@ class MagCacheAuto(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(
-        cls, model, speedup, curve=AUTO, reuse=AUTO, cache_device="auto", start_percent=0.0, end_percent=1.0
-    ) -> io.NodeOutput:
+    def execute(cls, model, speedup, curve=AUTO, reuse=AUTO, cache_device="auto", start_percent=0.0, end_percent=1.0) -> io.NodeOutput:
         evaluations_for(1, speedup)  # Complains about an impossible speed-up.
         if speedup == 1:
             return io.NodeOutput(model)

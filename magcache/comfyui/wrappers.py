@@ -132,9 +132,9 @@ class MagCachePatch:
         if evaluation is None or stack is None or not (evaluation.reuse or evaluation.watched) or "ar_state" in transformer_options:
             return executor(x, *args, **kwargs)
         indices = transformer_options["cond_or_uncond"]
-        keys = evaluation.keys([
-            (id(model), tuple(x.shape[1:]), uuid, index) for uuid, index in zip(transformer_options["uuids"], indices, strict=True)
-        ])
+        keys = evaluation.keys(
+            [(id(model), tuple(x.shape[1:]), uuid, index) for uuid, index in zip(transformer_options["uuids"], indices, strict=True)]
+        )
         if evaluation.reuse:
             with stack.skipped(evaluation.recall(keys, x.device)):
                 return executor(x, *args, **kwargs)

@@ -32,7 +32,6 @@ PROMPTS = (
     "a blue square on sand",
 )
 FIRST_SEED = 1000
-SETTINGS: dict[str, float | int] = {"magcache_thresh": 0.12, "retention_ratio": 0.2, "magcache_K": 2}
 Progress = Callable[[str, int, int], None]
 """Is told what is going on, and how many of how many steps of it are done."""
 
@@ -83,6 +82,7 @@ class DemoResult:
     """Everything the report shows."""
 
     steps: int
+    speedup: float
     rows: list[Row]
     plan: dict[str, Any] = field(repr=False)
 
@@ -121,22 +121,22 @@ class DemoResult:
             "seconds_per_run": seconds,
             "magcache": self.cached.to_json(),
             "plain_with_as_few_steps": self.fewer.to_json(),
-            "settings": dict(SETTINGS),
+            "target_speedup": self.speedup,
             "decisions": self.plan["decisions"],
             "sigmas": self.plan["sigmas"],
         }
 
 
-def run_demo(steps: int, comfyui: Path | None, progress: Progress) -> DemoResult:
+def run_demo(steps: int, speedup: float, comfyui: Path | None, progress: Progress) -> DemoResult:
     """Calibrate on one prompt, then sample `PROMPTS` three ways. Raises `MagCacheError` when ComfyUI or a workflow fails."""
     folder = find_comfyui(comfyui)
     with _base() as base:
         progress("starting ComfyUI", 0, 1)
         with serve(folder, base, ["--cpu", "--disable-metadata"]) as server, Client(server.address) as client:
-            return _sample_all(client, steps, progress)
+            return _sample_all(client, steps, speedup, progress)
 
 
-def _sample_all(client: Client, steps: int, progress: Progress) -> DemoResult:
+def _sample_all(client: Client, steps: int, speedup: float, progress: Progress) -> DemoResult:
     def sample(what: str, workflow: Workflow) -> Outcome:
         return client.run(workflow, lambda done, total: progress(what, done, total))
 
@@ -147,11 +147,11 @@ def _sample_all(client: Client, steps: int, progress: Progress) -> DemoResult:
         seed = FIRST_SEED + index
         plain = demo_workflow(prompt, seed, steps)
         full = sample(f"{prompt} · all steps", plain)
-        cached = sample(f"{prompt} · MagCache", with_node(plain, "MagCache", model_type="auto", **SETTINGS))
+        cached = sample(f"{prompt} · MagCache", with_node(plain, "MagCacheAuto", speedup=speedup))
         plan = cached.reports[-1]
         fewer = sample(f"{prompt} · fewer steps", demo_workflow(prompt, seed, plan["nfe"]))
         rows.append(Row(prompt, seed, _measured(full, steps), _measured(cached, plan["nfe"]), _measured(fewer, plan["nfe"])))
-    return DemoResult(steps, rows, plan)
+    return DemoResult(steps, speedup, rows, plan)
 
 
 def demo_workflow(prompt: str, seed: int, steps: int) -> Workflow:

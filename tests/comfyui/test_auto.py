@@ -1,0 +1,109 @@
+"""Speed-up mode on real ComfyUI: a model calibrates itself, then reaches the speed-up with little error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from magcache import MagnitudeCurve
+from magcache.comfyui import nodes
+from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
+from magcache.comfyui.wrappers import MagCachePatch
+from magcache.errors import ModelMismatchError, SettingsError
+from magcache.schedule import evaluations_for
+
+from .runs import Log, sample
+from .tiny import Tiny
+
+
+def executed(model: Any, *values: Any) -> Any:
+    node: Any = nodes.MagCacheAuto.PREPARE_CLASS_CLONE(None)
+    return node.execute(model, *values).args[0]
+
+
+def auto(model: Any, speedup: float = 2.0, **more: Any) -> tuple[Any, Log]:
+    log = Log()
+    return MagCachePatch(BudgetOutline(speedup, **more), log.add).attach(model), log
+
+
+def calibrating(model: Any) -> Any:
+    return MagCachePatch(RecordingOutline("auto", ""), Log().add).attach(model)
+
+
+def test_an_unknown_model_calibrates_itself_and_is_fast_from_the_second_run_on(flux: Tiny, curves_folder: Path):
+    model, log = auto(flux.model)
+    plain = sample(flux, count=12, cfg=3.0)
+    first = sample(flux, model, count=12, cfg=3.0)
+    assert torch.equal(first, plain) and log.decisions == ["c" * 12]
+    (saved,) = curves_folder.glob("*.json")
+    assert set(MagnitudeCurve.load(saved).products) == {("cond", "cond"), ("cond", "uncond"), ("uncond", "uncond")}
+    sample(flux, model, count=12, cfg=3.0)
+    assert log.reports[1].nfe == 6 and log.decisions[1].startswith("cc") and log.decisions[1].endswith("c")
+
+
+@pytest.mark.parametrize("count", [10, 20])
+@pytest.mark.parametrize("speedup", [1.5, 2.0, 3.0])
+def test_another_step_count_keeps_the_speedup(flux: Tiny, count: int, speedup: float):
+    sample(flux, calibrating(flux.model), count=12, cfg=3.0)
+    model, log = auto(flux.model, speedup)
+    sample(flux, model, count=count, cfg=3.0)
+    assert log.reports[0].nfe == evaluations_for(count, speedup)
+
+
+@pytest.mark.parametrize("sampler", ["heun", "dpmpp_2m", "uni_pc", "euler_ancestral", "dpm_2"])
+def test_extrapolation_follows_every_sampler(flux: Tiny, sampler: str):
+    sample(flux, calibrating(flux.model), count=12, cfg=3.0)
+    model, log = auto(flux.model)
+    result = sample(flux, model, count=12, cfg=3.0, sampler=sampler)
+    assert torch.isfinite(result).all() and log.reports[0].reused > 0
+
+
+def test_extrapolating_is_closer_to_the_plain_run_than_holding(flux: Tiny):
+    plain = sample(flux, count=16, cfg=3.0)
+    sample(flux, calibrating(flux.model), count=16, cfg=3.0)
+    apart = {}
+    for reuse in ("hold", "extrapolate"):
+        model, _ = auto(flux.model, 2.0, reuse=reuse)
+        apart[reuse] = (sample(flux, model, count=16, cfg=3.0) - plain).abs().mean()
+    assert apart["extrapolate"] < apart["hold"]
+
+
+def test_a_run_of_few_steps_neither_calibrates_nor_skips(flux: Tiny, curves_folder: Path):
+    model, log = auto(flux.model)
+    sample(flux, model, count=4)
+    assert log.decisions == ["cccc"] and not list(curves_folder.glob("*.json"))
+
+
+def test_a_second_pass_over_less_of_the_schedule_does_not_replace_the_calibration(flux: Tiny, curves_folder: Path):
+    model = calibrating(flux.model)
+    sample(flux, model, count=12, cfg=3.0)
+    (saved,) = curves_folder.glob("*.json")
+    before = saved.read_text()
+    sample(flux, model, count=12, cfg=3.0, denoise=0.4)
+    assert saved.read_text() == before
+
+
+def test_a_published_curve_can_be_chosen(flux: Tiny):
+    model, log = auto(flux.model, 2.0, curve="flux")
+    sample(flux, model, count=14, cfg=3.0)
+    assert log.reports[0].curve == "flux" and log.reports[0].nfe == 7
+
+
+def test_the_window_is_left_alone(flux: Tiny):
+    model, log = auto(flux.model, 1.3, curve="flux", start_percent=0.5)
+    sample(flux, model, count=16)
+    assert "r" in log.decisions[0] and "r" not in log.decisions[0][:8]
+
+
+def test_speedup_one_leaves_the_model_untouched(flux: Tiny):
+    assert executed(flux.model, 1.0) is flux.model
+
+
+def test_an_impossible_speedup_and_a_foreign_curve_are_refused(flux: Tiny):
+    with pytest.raises(SettingsError, match=r"0\.5"):
+        executed(flux.model, 0.5)
+    with pytest.raises(ModelMismatchError, match="wan"):
+        executed(flux.model, 2.0, curve="wan2.1_t2v_14B")
