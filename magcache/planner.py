@@ -66,9 +66,8 @@ def gap_costs(error: Matrix, weight: npt.NDArray[np.float64]) -> Matrix:
     depth, steps, longest = error.shape
     costs = np.zeros((depth, steps, longest + 1))
     for m in range(1, longest + 1):
-        last = np.arange(steps - m)
         costs[:, :, m] = np.inf
-        costs[:, last, m] = costs[:, last, m - 1] + error[:, last, m - 1] * weight[last + m]
+        costs[:, : steps - m, m] = costs[:, : steps - m, m - 1] + error[:, : steps - m, m - 1] * weight[m:]
     return costs
 
 
