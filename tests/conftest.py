@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from magcache.demo.comfyui import NEWEST
+from magcache.demo.comfyui import FLOOR, NEWEST
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--comfyui-version", default=NEWEST, help="The pinned ComfyUI that tests/comfyui run in.")
+    parser.addoption("--comfyui-version", default=NEWEST, choices=[NEWEST, FLOOR], help="The pinned ComfyUI that tests/comfyui run in.")

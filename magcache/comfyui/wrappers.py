@@ -132,9 +132,8 @@ class MagCachePatch:
         if evaluation is None or stack is None or not (evaluation.reuse or evaluation.watched) or "ar_state" in transformer_options:
             return executor(x, *args, **kwargs)
         indices = transformer_options["cond_or_uncond"]
-        keys = evaluation.keys(
-            [(id(model), tuple(x.shape[1:]), uuid, index) for uuid, index in zip(transformer_options["uuids"], indices, strict=True)]
-        )
+        forward = id(model), tuple(x.shape[1:]), _strengths(executor.class_obj)
+        keys = evaluation.keys([(*forward, uuid, index) for uuid, index in zip(transformer_options["uuids"], indices, strict=True)])
         if evaluation.reuse:
             with stack.skipped(evaluation.recall(keys, x.device)):
                 return executor(x, *args, **kwargs)
@@ -179,6 +178,12 @@ def _patches(transformer_options: dict[str, Any]) -> Hashable:
         frozenset((kind, place, id(patch)) for kind, table in replaced.items() for place, patch in table.items()),
         frozenset((kind, id(patch)) for kind, patches in added.items() for patch in patches),
     )
+
+
+def _strengths(base: Any) -> tuple[float, ...]:
+    """How strong the LoRAs that are scheduled over the run are in this forward of ComfyUI's model."""
+    hooks = base.current_patcher.current_hooks
+    return tuple(hook.strength for hook in hooks.hooks) if hooks else ()
 
 
 def _active(cond: dict[str, Any], sigma: float) -> bool:

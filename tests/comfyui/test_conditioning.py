@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import comfy.context_windows
+import comfy.model_patcher
 import pytest
 import torch
 from comfy_extras.nodes_slg import SkipLayerGuidanceDiT
@@ -25,6 +26,20 @@ def test_conditionings_of_different_length_run_apart_and_skip_together(tiny: Tin
     assert log.decisions == ["crcr"]
     assert calls[0] in (2, 4), "some families pad texts of different length into one batch"
     plain = evaluate(tiny, cfg=3.0, negative=negative)[0]
+    assert all(close(each, plain) for each in seen)
+
+
+@pytest.mark.parametrize("splits", [(False, True, False), (True, False, True)])
+def test_guidance_may_be_batched_at_one_step_and_split_at_the_next(flux: Tiny, splits: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch):
+    """ComfyUI decides by the memory that is free at the moment."""
+    free = iter(0 if split else 2**40 for split in splits for _ in range(1 + split))
+    model, log = cached(flux.model, steps("crr", CountingPlan))
+    plain = evaluate(flux, cfg=3.0)[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(comfy.model_patcher.ModelPatcher, "get_free_memory", lambda self, device: next(free))
+        seen = evaluate(flux, model, 3, cfg=3.0)
+    assert next(free, None) is None, "each forward asks for the free memory once"
+    assert log.decisions == ["crr"]
     assert all(close(each, plain) for each in seen)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.hooks
 import pytest
 import torch
 
@@ -18,6 +19,16 @@ def _lora(model: Any, strength: float = 1.0) -> Any:
     model = model.clone()
     assert model.add_patches({_WEIGHT: ("diff", (noise(384, 128, seed=7) * 0.2,))}, strength) == [_WEIGHT]
     return model
+
+
+def _scheduled(strengths: dict[float, float]) -> dict[str, Any]:
+    """A LoRA on a conditioning, its strength at parts of the run; as the Create Hook LoRA and Set Hook Keyframes nodes make it."""
+    group = comfy.hooks.create_hook_lora({_WEIGHT.replace(".weight", ".diff"): noise(384, 128, seed=7) * 0.2}, 1.0, 1.0)
+    keyframes = comfy.hooks.HookKeyframeGroup()
+    for start, strength in strengths.items():
+        keyframes.add(comfy.hooks.HookKeyframe(strength, start))
+    group.set_keyframes_on_hooks(keyframes)
+    return {"hooks": group}
 
 
 def _replaced(model: Any, replacement: Any, kind: str = "double_block", index: int = 1) -> Any:
@@ -41,6 +52,22 @@ def test_a_lora_before_or_after_magcache_gives_the_very_same_picture(flux: Tiny,
         assert torch.equal(once, with_lora) == same
         assert log.decisions == (["cccc"] * 2 if same else ["crcr"] * 2)
     assert torch.equal(sample(flux, cfg=3.0), plain)
+
+
+@pytest.mark.parametrize(("strengths", "skips_on"), [({0.0: 1.0}, True), ({0.0: 1.0, 0.5: 0.1}, False)])
+def test_a_lora_that_changes_during_the_run_is_computed_anew(flux: Tiny, strengths: dict[float, float], skips_on: bool):
+    def conds() -> dict[str, Any]:
+        hooks = _scheduled(strengths)
+        return {"positive": flux.conditioning(1, **hooks), "negative": flux.conditioning(2, **hooks)}
+
+    plain = sample(flux, count=8, cfg=3.0, **conds())
+    assert not close(plain, sample(flux, count=8, cfg=3.0), 1e-2)
+    watched, _ = cached(flux.model, steps("c" * 8, WatchingPlan))
+    assert torch.equal(sample(flux, watched, count=8, cfg=3.0, **conds()), plain)
+    model, log = cached(flux.model, "crrrrrrr")
+    sample(flux, model, count=8, cfg=3.0, **conds())
+    assert log.decisions[0].startswith("crr")
+    assert (log.reports[0].refused == 0) == skips_on
 
 
 def test_replaced_blocks_run_on_computed_steps_only(flux: Tiny):
