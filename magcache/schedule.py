@@ -104,19 +104,23 @@ class Plan:
             return ()
         return self.recipes[step] if self.recipes else ((self.source(step), 1.0),)
 
-    def last_use(self, step: int) -> int:
-        """The last step that draws on the residual of `step`; −1 if none does.
+    def last_uses(self) -> list[int]:
+        """For each step the last one that may draw on its residual, −1 if none does.
 
         A step that was to be reused but had to be computed serves the rest of its gap.
         """
-        users = [later for later in range(step + 1, self.steps) if any(source == step for source, _ in self.recipe(later))]
-        if 0 <= step < self.steps and self.reused[step]:
-            users = [later for later in range(step + 1, self.steps) if self.reused[later] and self.source(later) < step]
-        return users[-1] if users else -1
+        last, newest = [-1] * self.steps, -1
+        for step, reuse in enumerate(self.reused):
+            if not reuse:
+                newest = step
+                continue
+            for source in (*(source for source, _ in self.recipe(step)), *range(newest + 1, step)):
+                last[source] = step
+        return last
 
     def needs(self, step: int) -> bool:
         """Whether a later step may draw on the residual of `step`, should it be computed."""
-        return self.last_use(step) >= 0
+        return self.last_uses()[step] >= 0
 
     def source(self, step: int) -> int:
         """The step whose residual `step` uses: itself if computed, else the last computed one before it."""

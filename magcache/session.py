@@ -114,6 +114,7 @@ class Session:
         recorder: Recorder | None = None,
     ) -> None:
         self.plan = plan
+        self._last_uses = plan.last_uses()
         self._curve = curve
         self._cache_device = cache_device
         self._free_memory = free_memory
@@ -159,7 +160,7 @@ class Session:
     def _forget_before(self, step: int) -> None:
         """Drop what neither this step nor a later one can use, such as windows that have moved on."""
         for call, records in list(self._records.items()):
-            for old in [old for old in records if old < step and self.plan.last_use(old) < step]:
+            for old in [old for old in records if old < step and (old < 0 or self._last_uses[old] < step)]:
                 del records[old]
             if not records:
                 del self._records[call]
