@@ -38,6 +38,7 @@ def test_parts_of_several_recordings():
     one, other = rows(2), rows(2, first=100)
     parts = [Stored(one, 0, 1), Stored(other, 1, 1), Stored(one, 1, 1)]
     assert torch.equal(assemble(parts, CPU), torch.stack([one[0], other[1], one[1]]))
+    assert torch.equal(assemble(parts[:2], CPU), torch.stack([one[0], other[1]])), "in place, but of another recording"
     twins = [Stored(one, 0, 2), Stored(other, 0, 2)]
     assert torch.equal(assemble(twins, CPU), torch.cat([one, other])), "the other recording's rows are not taken for this one's"
 

@@ -178,7 +178,7 @@ def test_above_the_plan():
 
 
 def test_recall_of_what_was_never_recorded():
-    run = session("cr")
+    run = session("crr")
     compute(run, 1.0, residual(), members=("a",))
     evaluation = run.begin("call", 0.9, CPU)
     assert evaluation.reuse
@@ -189,8 +189,9 @@ def test_recall_of_what_was_never_recorded():
     assert again.keys(["a", "b"]) == [("a", 0), ("b", 0)], "the second attempt counts afresh"
     again.store([("a", 0), ("b", 0)], ["cond", "cond"], residual(2))
     again.finish()
+    assert not run.begin("call", 0.8, CPU).reuse, "what failed once is not promised again"
     report = run.close()
-    assert (report.evaluations, report.reused, report.refused) == (2, 0, 1)
+    assert (report.evaluations, report.reused, report.refused) == (3, 0, 2)
 
 
 def test_recall_of_the_computed():
