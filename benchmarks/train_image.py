@@ -19,15 +19,23 @@ import torch
 import typer
 from diffusers import FluxTransformer2DModel
 from rich.console import Console
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from benchmarks.convert import to_original
+from benchmarks.convert import to_diffusers, to_original
 from magcache.demo import world
 
-SHAPE = dict(
-    patch_size=1, in_channels=64, num_layers=1, num_single_layers=5, attention_head_dim=128, num_attention_heads=1,
-    joint_attention_dim=world.TEXT_WIDTH, pooled_projection_dim=world.POOLED_WIDTH, guidance_embeds=False, axes_dims_rope=(16, 56, 56),
-)  # fmt: skip
+SHAPE = {
+    "patch_size": 1,
+    "in_channels": 64,
+    "num_layers": 1,
+    "num_single_layers": 5,
+    "attention_head_dim": 128,
+    "num_attention_heads": 1,
+    "joint_attention_dim": world.TEXT_WIDTH,
+    "pooled_projection_dim": world.POOLED_WIDTH,
+    "guidance_embeds": False,
+    "axes_dims_rope": (16, 56, 56),
+}
 SHIFT, UNIFORM, DROPOUT, AVERAGE = 3.0, 0.2, 0.1, 0.999
 GRID = world.SIDE // 4
 """Tokens on a side: latent cells of 2 × 2 pixels, patches of 2 × 2 cells."""
@@ -76,10 +84,12 @@ def make_batch(rng: np.random.Generator, size: int) -> tuple[torch.Tensor, torch
     return pack(torch.from_numpy(world.to_latent(pictures))), torch.from_numpy(np.stack(texts)), torch.from_numpy(np.stack(pooled))
 
 
-def train(out: Path, steps: int, batch: int, rate: float, seed: int, bf16: bool) -> None:
+def train(out: Path, start: Path | None, steps: int, batch: int, rate: float, seed: int, bf16: bool) -> None:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = build_model()
+    if start:
+        model.load_state_dict(to_diffusers({name: tensor.float() for name, tensor in load_file(start).items()}))
     average = copy.deepcopy(model)
     if bf16:
         use_bfloat16(model)
@@ -125,13 +135,14 @@ def save(model: torch.nn.Module, out: Path, **made_with: int) -> None:
 
 def main(
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes.")],
+    start: Annotated[Path | None, typer.Option(help="A checkpoint to go on from.")] = None,
     steps: Annotated[int, typer.Option(min=1)] = 3600,
     batch: Annotated[int, typer.Option(min=1)] = 32,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
     seed: int = 0,
     bf16: Annotated[bool, typer.Option(help="bfloat16 arithmetic: faster where the processor has it.")] = True,
 ) -> None:
-    train(out, steps, batch, rate, seed, bf16)
+    train(out, start, steps, batch, rate, seed, bf16)
 
 
 if __name__ == "__main__":

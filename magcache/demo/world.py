@@ -76,8 +76,8 @@ def draw(prompt: str, rng: np.random.Generator) -> Array:
 
     axis = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE * 2 - 1
     x, y = np.meshgrid(axis, axis)
-    radius = rng.uniform(0.38, 0.58)
-    centre_x, centre_y = rng.uniform(-0.3, 0.3, size=2)
+    radius = rng.uniform(0.48, 0.60)
+    centre_x, centre_y = rng.uniform(-0.2, 0.2, size=2)
     local_x, local_y = (x - centre_x) / radius, (y - centre_y) / radius
 
     ramp = (y[..., None] + 1) / 2
