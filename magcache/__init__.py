@@ -1,6 +1,6 @@
 """MagCache: skip the steps of a diffusion transformer that barely change its residual (Ma et al., 2025, arXiv:2506.09045).
 
-The core needs nothing but Python: curve -> plan -> session -> report. ComfyUI and diffusers are adapters on top of it.
+The core needs nothing but NumPy: curve -> plan -> session -> report. ComfyUI and diffusers are adapters on top of it.
 """
 
 from .curve import MagnitudeCurve as MagnitudeCurve
@@ -9,6 +9,7 @@ from .curves import load_curve as load_curve
 from .errors import MagCacheError as MagCacheError
 from .schedule import Plan as Plan
 from .schedule import Settings as Settings
+from .schedule import plan_budget as plan_budget
 from .schedule import plan_run as plan_run
 from .schedule import published_rule as published_rule
 

@@ -69,7 +69,7 @@ class Evaluation:
 
     def recall(self, keys: Sequence[Hashable], device: torch.device) -> torch.Tensor:
         """The residual of a batch. Raises `StaleResidualError` when a part of it was never recorded."""
-        if any(key not in record.residuals for record, _ in self.sources for key in keys):
+        if not self.sources or any(key not in record.residuals for record, _ in self.sources for key in keys):
             raise StaleResidualError("a forward of this evaluation was not recorded")
         return combine([(assemble([record.residuals[key] for key in keys], device), weight) for record, weight in self.sources])
 

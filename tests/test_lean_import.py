@@ -1,11 +1,11 @@
-"""`import magcache` is cheap: it needs nothing but Python."""
+"""`import magcache` is cheap: it needs nothing but NumPy."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-HEAVY = ("torch", "numpy", "comfy", "diffusers", "transformers", "matplotlib", "typer")
+HEAVY = ("torch", "comfy", "diffusers", "transformers", "matplotlib", "typer")
 
 
 def run(code: str) -> None:
