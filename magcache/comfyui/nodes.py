@@ -138,7 +138,7 @@ class MagCacheAuto(io.ComfyNode):
                     default=AUTO,
                     optional=True,
                     advanced=True,
-                    tooltip="How a residual is reused: as it was, scaled, or carried on from the last two. 'auto' does what was measured best.",
+                    tooltip="How a residual is reused: as it was, scaled, or carried on from the last two.",
                 ),
                 _cache_device(),
                 io.Float.Input(
