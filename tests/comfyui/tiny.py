@@ -86,6 +86,9 @@ def _randomised(model: nn.Module, seed: int = 0) -> nn.Module:
             values += 1
         parameter.data = values
         parameter.requires_grad_(False)
+    for name, buffer in model.named_buffers():
+        if name == "pos_embed":  # Weights in all but name, and left uninitialised.
+            buffer.copy_(torch.randn(buffer.shape, generator=generator) * 0.05)
     return model
 
 
