@@ -135,6 +135,11 @@ class MagnitudeCurve:
         blocks: Blocks = {pair: np.asarray(matrix) for pair, matrix in self.products.items()}
         return resample(compose(blocks, guidance), self.sigmas, sigmas)
 
+    def coverage(self, sigmas: Sequence[float]) -> float:
+        """The part of a run's steps whose sigmas lie within the measured ones."""
+        high, low = self.sigmas[0] * (1 + SAME_SIGMA), self.sigmas[-1] * (1 - SAME_SIGMA)
+        return sum(low <= sigma <= high for sigma in sigmas) / max(len(sigmas), 1)
+
     def sigmas_for(self, steps: int) -> tuple[float, ...]:
         """The measured schedule stretched to `steps` steps: the sigmas at the same parts of the way from its first to 0."""
         if steps == self.steps:

@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from .curve import MagnitudeCurve, same_sigma
+from .curve import SAME_SIGMA, MagnitudeCurve, same_sigma
 from .errors import InfeasibleError, SettingsError
 from .gram import expected_products
 from .planner import Reuse, Reuses, best_steps, gap_costs, reuses
@@ -197,7 +197,8 @@ def plan_budget(
     """The plan of a run over `sigmas` with `nfe` evaluations and the least predicted error.
 
     The first two steps and the last are computed, as are steps at a veto or an expert switch of the curve and those whose sigma is
-    outside `window` (highest, lowest). Raises `SettingsError` when no plan has that many evaluations, naming the nearest.
+    outside `window` (highest, lowest) or lower than any that was measured. Raises `SettingsError` when no plan has that many
+    evaluations, naming the nearest.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     steps = len(sigmas)
@@ -207,7 +208,8 @@ def plan_budget(
     if products is None:
         products, weight = expected_products(_levels(curve, sigmas), sigmas), _EARLY_WEIGHT ** np.linspace(1, 0, steps)
     always = {_nearest(sigmas, sigma) for sigma in (*curve.vetoes, *(curve.sigmas[step] for step in curve.masked))}
-    allowed = np.array([window[1] <= sigma <= window[0] and step not in always for step, sigma in enumerate(sigmas)])
+    lowest = max(window[1], curve.sigmas[-1] * (1 - SAME_SIGMA) if curve.products else 0.0)
+    allowed = np.array([lowest <= sigma <= window[0] and step not in always for step, sigma in enumerate(sigmas)])
     options = reuses(products, np.asarray(sigmas), min(MAX_SKIP, steps), reuse)
     found = best_steps(gap_costs(options.error, weight), min(2, steps), allowed)
     if nfe not in found:

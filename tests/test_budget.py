@@ -82,6 +82,17 @@ def test_steps_outside_the_window_and_at_vetoes_are_computed():
     assert not any(plan.reused[:4]) and not any(plan.reused[15:]) and not plan.reused[9]
 
 
+def test_below_the_measured_sigmas_nothing_is_skipped(curve: MagnitudeCurve):
+    finer = tuple(float(sigma) for sigma in np.linspace(1, 0.01, 40))
+    plan = plan_budget(curve, finer, nfe=20)
+    assert plan.nfe == 20 and not any(reuse for sigma, reuse in zip(finer, plan.reused, strict=True) if sigma < 0.0499)
+
+
+def test_coverage_is_the_part_of_a_run_that_was_measured(curve: MagnitudeCurve):
+    assert curve.coverage(SIGMAS) == 1 and curve.coverage(SIGMAS[5:]) == 1
+    assert curve.coverage([1.2, 0.9, 0.5, 0.01]) == 0.5 and curve.coverage([]) == 0
+
+
 def test_guidance_changes_the_plan_when_branches_differ():
     rng = np.random.default_rng(2)
     cond, uncond = np.cumsum(rng.normal(size=(2, 20, 50)), axis=1) + 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ def load(name: str, steps: int) -> MagnitudeCurve:
         ) from None
 
 
-def own_curve_of(fingerprint: str, kind: str) -> MagnitudeCurve | None:
-    """The user's calibration of exactly this model: the newest for this `kind` of use, else the newest.
+def own_curve_of(fingerprint: str, kind: str, sigmas: Sequence[float]) -> MagnitudeCurve | None:
+    """The user's calibration of exactly this model that covers most of `sigmas`; among equals one for this `kind`, then the newest.
 
     Files that cannot be read are passed over with a warning.
     """
@@ -65,7 +66,7 @@ def own_curve_of(fingerprint: str, kind: str) -> MagnitudeCurve | None:
         except CurveError as error:
             log.warning("MagCache passes over a curve file: %s", error)
     found = [curve for curve in found if curve.provenance.get("fingerprint") == fingerprint]
-    return next((curve for curve in found if curve.provenance.get("model") == kind), found[0] if found else None)
+    return max(found, key=lambda curve: (round(curve.coverage(sigmas), 1), curve.provenance.get("model") == kind), default=None)
 
 
 def wider_than(curve: MagnitudeCurve) -> MagnitudeCurve | None:

@@ -29,6 +29,11 @@ ALIASES = {
 _FEW_STEPS = 10
 """A run with fewer steps does not calibrate a model by itself: it shows too little of the schedule."""
 
+_WHOLE = 0.9
+"""A run that begins below this part of a model's largest sigma is of a part of the schedule; its curve has a name of its own."""
+_ENOUGH_COVERED = 0.75
+"""A run of which a calibration covers less calibrates anew, such as the second half of a split schedule."""
+
 log = logging.getLogger("magcache")
 
 
@@ -66,7 +71,7 @@ class SkippingOutline:
             if named and curve.name != named and curve.name in library.known_curves() and not _alike(curve.name, named):
                 log.warning("MagCache: the curve %s was chosen, but the model looks like %s.", curve.name, named)
             return curve
-        own = library.own_curve_of(library.fingerprint(model), named or family.name)
+        own = library.own_curve_of(library.fingerprint(model), named or family.name, facts.sigmas[:-1])
         if own is not None:
             return own
         if named is None:
@@ -111,8 +116,8 @@ class BudgetOutline:
         if self.curve != AUTO:
             return library.load(self.curve, steps)
         named = family.identify(facts)
-        own = library.own_curve_of(library.fingerprint(model), named or family.name)
-        if own is not None and own.products:
+        own = library.own_curve_of(library.fingerprint(model), named or family.name, facts.sigmas[:-1])
+        if own is not None and own.products and own.coverage(facts.sigmas[:-1]) >= _ENOUGH_COVERED:
             return own
         return library.load(named, steps) if named and steps < _FEW_STEPS else None
 
@@ -140,9 +145,11 @@ class RecordingOutline:
             "cfg": getattr(guider, "cfg", None),
         }
         recorder = Recorder()
+        whole = sigmas[0] > _WHOLE * float(model.get_model_object("model_sampling").sigma_max)
+        part = "" if whole else f"-below{sigmas[0]:.2f}"
 
         def conclude() -> str:
-            curve = recorder.curve(self.name or f"{kind}-{mark[:8]}", family.name, provenance)
+            curve = recorder.curve(self.name or f"{kind}-{mark[:8]}{part}", family.name, provenance)
             if wider := library.wider_than(curve):
                 return f"MagCache: this run covered less of the schedule than {wider.name}, which is kept"
             path = library.save(curve)

@@ -107,6 +107,16 @@ def test_a_second_pass_over_less_of_the_schedule_does_not_replace_the_calibratio
     assert saved.read_text() == before
 
 
+def test_each_half_of_a_split_schedule_calibrates_itself(flux: Tiny, curves_folder: Path):
+    model, log = auto(flux.model)
+    halves = {"last_step": 12, "force_full_denoise": False}, {"start_step": 12, "force_full_denoise": True}
+    for _ in range(2):
+        for half in halves:
+            sample(flux, model, count=24, cfg=3.0, **half)
+    assert len(list(curves_folder.glob("*.json"))) == 2
+    assert [report.nfe for report in log.reports] == [12, 12, 6, 6]
+
+
 def test_a_published_curve_can_be_chosen(flux: Tiny):
     model, log = auto(flux.model, 2.0, curve="flux")
     sample(flux, model, count=14, cfg=3.0)
