@@ -118,4 +118,5 @@ def _products(samples: Mapping[str, list[torch.Tensor]]) -> dict[tuple[str, str]
 
 
 def _rows(matrix: torch.Tensor) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(f"{value:.10g}") for value in row) for row in matrix.tolist())
+    steps = range(matrix.shape[0])
+    return tuple(tuple(float(f"{matrix[row, column].item():.10g}") for column in steps) for row in steps)

@@ -27,7 +27,11 @@ def compose(blocks: Blocks, guidance: float) -> Matrix:
     if ("uncond", "uncond") not in blocks or guidance == 1:
         return cond
     cross = blocks["cond", "uncond"]
-    return guidance**2 * cond + (1 - guidance) ** 2 * blocks["uncond", "uncond"] + guidance * (1 - guidance) * (cross + cross.T)
+    return guidance**2 * cond + (1 - guidance) ** 2 * blocks["uncond", "uncond"] + guidance * (1 - guidance) * (cross + _transposed(cross))
+
+
+def _transposed(matrix: Matrix) -> Matrix:
+    return np.einsum("ij->ji", matrix)
 
 
 def resample(gram: Matrix, measured: Sequence[float], wanted: Sequence[float]) -> Matrix:
@@ -39,7 +43,7 @@ def resample(gram: Matrix, measured: Sequence[float], wanted: Sequence[float]) -
     weights = np.zeros((len(wanted), len(measured)))
     for row, sigma in zip(weights, wanted, strict=True):
         _cubic(row, measured, min(max(sigma, measured[-1]), measured[0]))
-    return weights @ gram @ weights.T
+    return np.einsum("in,nm,jm->ij", weights, gram, weights, optimize=True)
 
 
 def _cubic(row: npt.NDArray[Any], measured: Sequence[float], sigma: float) -> None:
