@@ -122,7 +122,7 @@ class MagCacheAuto(io.ComfyNode):
                     max=4.0,
                     step=0.1,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="How many times faster sampling shall be. 1 switches MagCache off; 2 is hard to tell from the original.",
+                    tooltip="How many times faster sampling shall be. 1 switches MagCache off; 2 is a good start.",
                 ),
                 io.Combo.Input(
                     "curve",

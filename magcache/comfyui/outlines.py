@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 
 from ..calibration import Recorder
 from ..curve import MagnitudeCurve
-from ..errors import ModelMismatchError
+from ..errors import MagCacheError, ModelMismatchError
 from ..planner import Reuse
 from ..schedule import Settings, best_reuse, compute_all, plan_run, plan_speedup
 from . import library
@@ -99,7 +100,8 @@ class BudgetOutline:
         if curve is None:
             if steps < _FEW_STEPS:
                 return Outline(compute_all(sigmas[:-1]), "none")
-            return RecordingOutline(AUTO, "")(guider, noise, sigmas)
+            outline = RecordingOutline(AUTO, "")(guider, noise, sigmas)
+            return replace(outline, conclude=_sparing(outline.conclude))
         sampling = guider.model_patcher.get_model_object("model_sampling")
         plan = plan_speedup(
             curve,
@@ -156,6 +158,19 @@ class RecordingOutline:
             return f"MagCache: calibrated on {curve.steps} steps, nothing skipped yet · saved {path} · the next run of this model is faster"
 
         return Outline(compute_all(sigmas[:-1]), "calibration", recorder, conclude)
+
+
+def _sparing(conclude: Callable[[], str] | None) -> Callable[[], str]:
+    """`conclude`, but a picture that is finished is not lost because it could not be measured."""
+
+    def say() -> str:
+        try:
+            return conclude() if conclude else ""
+        except MagCacheError as error:
+            log.warning("%s", error)
+            return f"MagCache: nothing was skipped, and the model could not be calibrated for the next run: {error}"
+
+    return say
 
 
 def known_family(model: Any) -> Family:

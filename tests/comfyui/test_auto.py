@@ -7,6 +7,7 @@ from typing import Any
 
 import comfy.sample
 import comfy.sd
+import folder_paths
 import pytest
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow
@@ -115,6 +116,15 @@ def test_each_half_of_a_split_schedule_calibrates_itself(flux: Tiny, curves_fold
             sample(flux, model, count=24, cfg=3.0, **half)
     assert len(list(curves_folder.glob("*.json"))) == 2
     assert [report.nfe for report in log.reports] == [12, 12, 6, 6]
+
+
+def test_a_picture_is_not_lost_when_the_calibration_cannot_be_saved(flux: Tiny, curves_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    blocked = curves_folder / "file"
+    blocked.write_text("in the way")
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "magcache", ([str(blocked)], set()))
+    model, log = auto(flux.model)
+    assert torch.equal(sample(flux, model, count=12), sample(flux, count=12))
+    assert "could not be saved" in log.texts[0]
 
 
 def test_a_published_curve_can_be_chosen(flux: Tiny):
