@@ -69,18 +69,6 @@ def own_curve_of(fingerprint: str, kind: str, sigmas: Sequence[float]) -> Magnit
     return max(found, key=lambda curve: (round(curve.coverage(sigmas), 1), curve.provenance.get("model") == kind), default=None)
 
 
-def wider_than(curve: MagnitudeCurve) -> MagnitudeCurve | None:
-    """An earlier calibration of the same name and model that saw more of the schedule, such as the pass before an upscaling one."""
-    path = own_files().get(curve.name)
-    try:
-        old = MagnitudeCurve.load(path) if path else None
-    except CurveError:
-        return None
-    if old is None or old.provenance.get("fingerprint") != curve.provenance.get("fingerprint"):
-        return None
-    return old if old.sigmas[0] > 1.05 * curve.sigmas[0] and old.steps >= curve.steps else None
-
-
 def save(curve: MagnitudeCurve) -> Path:
     """Keep a calibration where `names` and `own_curve_of` find it. Raises `MagCacheError` when it cannot be written."""
     folder = Path(folder_paths.get_folder_paths(FOLDER)[0])

@@ -151,9 +151,7 @@ class RecordingOutline:
         part = "" if whole else f"-below{sigmas[0]:.2f}"
 
         def conclude() -> str:
-            curve = recorder.curve(self.name or f"{kind}-{mark[:8]}{part}", family.name, provenance)
-            if wider := library.wider_than(curve):
-                return f"MagCache: this run covered less of the schedule than {wider.name}, which is kept"
+            curve = recorder.curve((self.name or f"{kind}-{mark[:8]}") + part, family.name, provenance)
             path = library.save(curve)
             return f"MagCache: calibrated on {curve.steps} steps, nothing skipped yet · saved {path} · the next run of this model is faster"
 

@@ -108,6 +108,15 @@ def test_a_second_pass_over_less_of_the_schedule_does_not_replace_the_calibratio
     assert saved.read_text() == before
 
 
+def test_a_named_calibration_is_not_replaced_by_a_second_pass_either(flux: Tiny, curves_folder: Path):
+    model = MagCachePatch(RecordingOutline("auto", "mine"), Log().add).attach(flux.model)
+    sample(flux, model, count=12, cfg=3.0)
+    before = (curves_folder / "mine.json").read_text()
+    sample(flux, model, count=12, cfg=3.0, denoise=0.4)
+    assert (curves_folder / "mine.json").read_text() == before
+    assert len(list(curves_folder.glob("mine-below0.*.json"))) == 1
+
+
 def test_each_half_of_a_split_schedule_calibrates_itself(flux: Tiny, curves_folder: Path):
     model, log = auto(flux.model)
     halves = {"last_step": 12, "force_full_denoise": False}, {"start_step": 12, "force_full_denoise": True}
