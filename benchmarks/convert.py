@@ -1,4 +1,4 @@
-"""Flux weights between diffusers' names (training, peers) and the original names that ComfyUI's loader expects."""
+"""Flux and Wan weights between diffusers' names (training, peers) and the original names that ComfyUI's loader expects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Weights = dict[str, torch.Tensor]
 Row = tuple[str, tuple[str, ...]]
 """An original name and the diffusers names whose tensors, stacked along the first axis, it holds."""
 
-_EMBEDDERS = {
+_FLUX_EMBEDDERS = {
     "img_in": "x_embedder",
     "txt_in": "context_embedder",
     "time_in.in_layer": "time_text_embed.timestep_embedder.linear_1",
@@ -38,8 +38,8 @@ def _stream(
     yield from _linear(f"{block}.{side}_mlp.2", f"{mlp}.net.2")
 
 
-def _rows(double: int, single: int) -> Iterator[Row]:
-    for original, diffusers in _EMBEDDERS.items():
+def _flux_rows(double: int, single: int) -> Iterator[Row]:
+    for original, diffusers in _FLUX_EMBEDDERS.items():
         yield from _linear(original, diffusers)
     for index in range(double):
         ours, theirs = f"double_blocks.{index}", f"transformer_blocks.{index}"
@@ -69,24 +69,66 @@ def _depths(weights: Weights, double: str, single: str) -> tuple[int, int]:
     return count(double), count(single)
 
 
-def to_original(weights: Weights) -> Weights:
+def flux_to_original(weights: Weights) -> Weights:
     """Weights of diffusers' FluxTransformer2DModel under the names of the original Flux."""
     double, single = _depths(weights, "transformer_blocks", "single_transformer_blocks")
-    converted = {ours: torch.cat([weights[name] for name in theirs]) for ours, theirs in _rows(double, single)}
+    converted = {ours: torch.cat([weights[name] for name in theirs]) for ours, theirs in _flux_rows(double, single)}
     for part in ("weight", "bias"):
         converted[f"final_layer.adaLN_modulation.1.{part}"] = _swap_halves(weights[f"norm_out.linear.{part}"])
     return converted
 
 
-def to_diffusers(weights: Weights) -> Weights:
-    """The inverse of `to_original`."""
+def flux_to_diffusers(weights: Weights) -> Weights:
+    """The inverse of `flux_to_original`."""
     double, single = _depths(weights, "double_blocks", "single_blocks")
     hidden = weights["img_in.weight"].shape[0]
     converted: Weights = {}
-    for ours, theirs in _rows(double, single):
+    for ours, theirs in _flux_rows(double, single):
         tensor = weights[ours]
         sizes = [tensor.shape[0]] if len(theirs) == 1 else [hidden] * 3 + [tensor.shape[0] - 3 * hidden] * (len(theirs) - 3)
         converted.update(zip(theirs, (piece.clone() for piece in tensor.split(sizes)), strict=True))
     for part in ("weight", "bias"):
         converted[f"norm_out.linear.{part}"] = _swap_halves(weights[f"final_layer.adaLN_modulation.1.{part}"])
     return converted
+
+
+_WAN_EMBEDDERS = {
+    "patch_embedding": "patch_embedding",
+    "text_embedding.0": "condition_embedder.text_embedder.linear_1",
+    "text_embedding.2": "condition_embedder.text_embedder.linear_2",
+    "time_embedding.0": "condition_embedder.time_embedder.linear_1",
+    "time_embedding.2": "condition_embedder.time_embedder.linear_2",
+    "time_projection.1": "condition_embedder.time_proj",
+    "head.head": "proj_out",
+}
+_WAN_ATTENTION = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0"}
+
+
+def _wan_names(blocks: int) -> Iterator[tuple[str, str]]:
+    """Pairs of an original name and the diffusers name; no tensor is split or joined."""
+    yield "head.modulation", "scale_shift_table"
+    for original, diffusers in _WAN_EMBEDDERS.items():
+        yield from ((ours, theirs[0]) for ours, theirs in _linear(original, diffusers))
+    for block in range(blocks):
+        prefix = f"blocks.{block}"
+        yield f"{prefix}.modulation", f"{prefix}.scale_shift_table"
+        layers = {"norm3": "norm2", "ffn.0": "ffn.net.0.proj", "ffn.2": "ffn.net.2"}
+        for ours, theirs in (("self_attn", "attn1"), ("cross_attn", "attn2")):
+            layers |= {f"{ours}.{name}": f"{theirs}.{other}" for name, other in _WAN_ATTENTION.items()}
+            yield from ((f"{prefix}.{ours}.norm_{side}.weight", f"{prefix}.{theirs}.norm_{side}.weight") for side in "qk")
+        for original, diffusers in layers.items():
+            yield from ((ours, theirs[0]) for ours, theirs in _linear(f"{prefix}.{original}", f"{prefix}.{diffusers}"))
+
+
+def _wan_depth(weights: Weights) -> int:
+    return len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
+
+
+def wan_to_original(weights: Weights) -> Weights:
+    """Weights of diffusers' WanTransformer3DModel (text to video) under the names of the original Wan."""
+    return {ours: weights[theirs].clone() for ours, theirs in _wan_names(_wan_depth(weights))}
+
+
+def wan_to_diffusers(weights: Weights) -> Weights:
+    """The inverse of `wan_to_original`."""
+    return {theirs: weights[ours].clone() for ours, theirs in _wan_names(_wan_depth(weights))}

@@ -68,17 +68,22 @@ def prompts() -> list[str]:
 
 
 def draw(prompt: str, rng: np.random.Generator) -> Array:
-    """One picture of `prompt`, (3, SIDE, SIDE) in [-1, 1], its place, size and light drawn from `rng`."""
+    """One picture of `prompt`, (3, SIDE, SIDE) in [-1, 1], its place and size drawn from `rng`."""
+    radius = rng.uniform(0.48, 0.60)
+    centre_x, centre_y = rng.uniform(-0.2, 0.2, size=2)
+    return render(prompt, (centre_x, centre_y), radius, SIDE)
+
+
+def render(prompt: str, centre: tuple[float, float], radius: float, side: int) -> Array:
+    """The picture of `prompt` with its shape at `centre` (x right, y down, both from -1 to 1), (3, side, side) in [-1, 1]."""
     words = prompt.split()
     shape = next(SHAPES[word] for word in words if word in SHAPES)
     colour = next(COLOURS[word] for word in words if word in COLOURS)
     top, bottom = next(BACKGROUNDS[word] for word in words if word in BACKGROUNDS)
 
-    axis = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE * 2 - 1
+    axis = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
     x, y = np.meshgrid(axis, axis)
-    radius = rng.uniform(0.48, 0.60)
-    centre_x, centre_y = rng.uniform(-0.2, 0.2, size=2)
-    local_x, local_y = (x - centre_x) / radius, (y - centre_y) / radius
+    local_x, local_y = (x - centre[0]) / radius, (y - centre[1]) / radius
 
     ramp = (y[..., None] + 1) / 2
     picture = np.asarray(top, np.float32) * (1 - ramp) + np.asarray(bottom, np.float32) * ramp
@@ -86,7 +91,7 @@ def draw(prompt: str, rng: np.random.Generator) -> Array:
     picture = picture * (1 - 0.35 * shadow[..., None])
     light = 1.05 - 0.30 * (local_x + local_y) / np.sqrt(2)
     body = np.asarray(colour, np.float32) * np.clip(light, 0.55, 1.35)[..., None]
-    cover = _coverage(shape(local_x, local_y), softness=1.6 / SIDE / radius)[..., None]
+    cover = _coverage(shape(local_x, local_y), softness=1.6 / side / radius)[..., None]
     picture = picture * (1 - cover) + body * cover
     return (np.clip(picture, 0, 1) * 2 - 1).transpose(2, 0, 1).astype(np.float32)
 
@@ -107,13 +112,14 @@ def encode(prompt: str) -> tuple[Array, Array]:
     tokens = np.zeros((TEXT_TOKENS, TEXT_WIDTH), np.float32)
     pooled = np.zeros(POOLED_WIDTH, np.float32)
     for place, word in enumerate(known[:TEXT_TOKENS]):
-        signs = _signs(word)
+        signs = word_signs(word)
         tokens[place] = signs[:TEXT_WIDTH]
         pooled += signs[-POOLED_WIDTH:]
     return tokens, pooled
 
 
-def _signs(word: str) -> Array:
+def word_signs(word: str) -> Array:
+    """The 512 values of ±1 that stand for `word`."""
     bits = np.unpackbits(np.frombuffer(hashlib.sha512(word.encode()).digest(), np.uint8))
     return bits.astype(np.float32) * 2 - 1
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import FluxTransformer2DModel
 
-from benchmarks.convert import Weights, to_diffusers, to_original
+from benchmarks.convert import Weights, flux_to_diffusers, flux_to_original
 
 HIDDEN, MLP = 32, 128
 
@@ -29,14 +29,14 @@ def weights() -> Weights:
 
 
 def test_there_and_back(weights: Weights):
-    back = to_diffusers(to_original(weights))
+    back = flux_to_diffusers(flux_to_original(weights))
     assert set(back) == set(weights)
     for name, tensor in weights.items():
         assert torch.equal(back[name], tensor), name
 
 
 def test_original_names_and_shapes(weights: Weights):
-    original = to_original(weights)
+    original = flux_to_original(weights)
     shapes = {name: tuple(tensor.shape) for name, tensor in original.items()}
     assert shapes["img_in.weight"] == (HIDDEN, 16)
     assert shapes["txt_in.weight"] == (HIDDEN, 24)
@@ -59,7 +59,7 @@ def test_original_names_and_shapes(weights: Weights):
 
 
 def test_joined_and_swapped_weights(weights: Weights):
-    original = to_original(weights)
+    original = flux_to_original(weights)
     queries, keys, values = original["double_blocks.1.img_attn.qkv.weight"].chunk(3)
     for name, part in (("to_q", queries), ("to_k", keys), ("to_v", values)):
         assert torch.equal(part, weights[f"transformer_blocks.1.attn.{name}.weight"])
@@ -69,6 +69,6 @@ def test_joined_and_swapped_weights(weights: Weights):
 
 def test_converted_weights_are_their_own(weights: Weights):
     """Tensors that share memory cannot be saved as safetensors."""
-    for converted in (to_original(weights), to_diffusers(to_original(weights))):
+    for converted in (flux_to_original(weights), flux_to_diffusers(flux_to_original(weights))):
         places = [tensor.untyped_storage().data_ptr() for tensor in converted.values()]
         assert len(set(places)) == len(places)
