@@ -1,0 +1,66 @@
+"""The results of `benchmarks.quality` as a table and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+OURS = "MagCache"
+_STYLES = {OURS: ("#d62728", 2.6), "plain sampling, fewer steps": ("#222222", 1.8), "published rule": ("#1f77b4", 1.8)}
+
+
+def write(results: dict[str, Any], folder: Path) -> None:
+    """`quality.md` and `quality.png` in `folder`."""
+    (folder / "quality.md").write_text("\n".join(_lines(results)) + "\n", encoding="utf-8")
+    figure, rows = plt.subplots(len(results["models"]), 2, figsize=(12, 4.6 * len(results["models"])), squeeze=False, layout="constrained")
+    for axes, (name, model) in zip(rows, results["models"].items(), strict=True):
+        for axis, (title, value) in zip(axes, (("mean", fmean), ("worst prompt", min)), strict=True):
+            for method, scores in _by_method(model).items():
+                colour, width = _STYLES.get(method, (None, 1.0))
+                points = sorted((score["nfe"], value(score["psnr"])) for score in scores)
+                axis.plot(*zip(*points, strict=True), "o-", label=method, color=colour, linewidth=width, markersize=3 + width)
+            axis.set(title=f"{name}: {title}", xlabel=f"evaluations of {model['setting']['steps']}", ylabel="PSNR to sampling in full, dB")
+            axis.grid(alpha=0.25)
+    rows[0][1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(folder / "quality.png", dpi=110)
+    plt.close(figure)
+
+
+def _by_method(model: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    methods: dict[str, list[dict[str, Any]]] = {}
+    for score in model["scores"]:
+        methods.setdefault(score["method"], []).append(score)
+    return methods
+
+
+def _lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "# Quality at an equal number of evaluations"
+    yield ""
+    yield f"Measured on {results['date']} by `python -m benchmarks.quality`. PSNR in dB to sampling in full, mean / worst prompt; the number"
+    yield "of evaluations where it is not the one of the column. What a peer could not reach is left empty."
+    for name, model in results["models"].items():
+        setting = model["setting"]
+        targets = sorted({score["target"] for score in model["scores"]}, reverse=True)
+        yield ""
+        yield f"## {name}: {setting['steps']} steps, guidance {setting['guidance']}, {len(model['prompts'])} prompts"
+        for title, key, digits in (("PSNR, dB", "psnr", 1), ("SSIM", "ssim", 3), ("relative error of the latents", "latent_error", 3)):
+            yield ""
+            yield f"| {title} | " + " | ".join(f"{target} ({setting['steps'] / target:.2g}×)" for target in targets) + " |"
+            yield "| --- |" + " --- |" * len(targets)
+            for method, scores in _by_method(model).items():
+                cells = {score["target"]: _cell(score, key, digits) for score in scores}
+                yield f"| {method} | " + " | ".join(cells.get(target, "") for target in targets) + " |"
+        yield ""
+        yield "Settings: " + "; ".join(
+            f"{method}: " + ", ".join(score["setting"] for score in scores) for method, scores in _by_method(model).items()
+        )
+
+
+def _cell(score: dict[str, Any], key: str, digits: int) -> str:
+    worst = max(score[key]) if key == "latent_error" else min(score[key])
+    text = f"{fmean(score[key]):.{digits}f} / {worst:.{digits}f}"
+    return text if abs(score["nfe"] - score["target"]) < 0.05 else f"{text} ({score['nfe']:.1f})"
