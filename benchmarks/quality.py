@@ -112,19 +112,19 @@ def evaluate(bench: Bench, method: Method, tuning: Case, cases: list[Case]) -> I
         label = min((error, label) for nfe, error, label in enough if nfe < least + 0.5)[1]
         sampled = [candidates[label](case) for case in cases]
         pairs = list(zip(sampled, references, strict=True))
-        pictures = [(_pictures(bench.small, one), _pictures(bench.small, other)) for one, other in pairs]
+        drawn = [(pictures(bench.small, one), pictures(bench.small, other)) for one, other in pairs]
         yield Score(
             method.name,
             label,
             target,
             fmean(one.nfe for one in sampled),
-            [psnr(other.reshape(-1, *other.shape[2:]), one.reshape(-1, *one.shape[2:])) for one, other in pictures],
-            [fmean(ssim(there, here) for here, there in zip(one, other, strict=True)) for one, other in pictures],
+            [psnr(there, here) for here, there in drawn],
+            [fmean(ssim(there, here) for here, there in zip(one, other, strict=True)) for one, other in drawn],
             [latent_error(one, other) for one, other in pairs],
         )
 
 
-def _pictures(small: SmallModel, sampled: Sampled) -> np.ndarray:
+def pictures(small: SmallModel, sampled: Sampled) -> np.ndarray:
     """(frames, height, width, 3) in uint8; a picture is a video of one frame."""
     decoded = small.from_latent(sampled.latents.float().numpy())[0]
     frames = decoded[:, None] if decoded.ndim == 3 else decoded
@@ -134,6 +134,7 @@ def _pictures(small: SmallModel, sampled: Sampled) -> np.ndarray:
 def comfyui_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
     """Ours, the published rule and ComfyUI's own caches. Calibrates on `tuning`."""
     from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
+
     from magcache.comfyui import library
     from magcache.comfyui.outlines import BudgetOutline, RecordingOutline, SkippingOutline
     from magcache.schedule import Settings, plan_run
@@ -192,7 +193,9 @@ def run_bench(name: str, prompts: int, threads: int) -> dict[str, Any]:
         for method in methods:
             for score in evaluate(bench, method, tuning, cases):
                 scores.append(score)
-                log.info("%s, %s: NFE %.1f, PSNR %.1f / %.1f dB", score.method, score.setting, score.nfe, fmean(score.psnr), min(score.psnr))
+                log.info(
+                    "%s, %s: NFE %.1f, PSNR %.1f / %.1f dB", score.method, score.setting, score.nfe, fmean(score.psnr), min(score.psnr)
+                )
     return {"setting": asdict(bench.setting), "prompts": [case.prompt for case in cases], "scores": [asdict(score) for score in scores]}
 
 

@@ -40,8 +40,8 @@ def _by_method(model: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 def _lines(results: dict[str, Any]) -> Iterator[str]:
     yield "# Quality at an equal number of evaluations"
     yield ""
-    yield f"Measured on {results['date']} by `python -m benchmarks.quality`. PSNR in dB to sampling in full, mean / worst prompt; the number"
-    yield "of evaluations where it is not the one of the column. What a peer could not reach is left empty."
+    yield f"Measured on {results['date']} by `python -m benchmarks.quality`. PSNR in dB to sampling in full, mean / worst prompt;"
+    yield "the number of evaluations where it is not the one of the column. What a peer could not reach is left empty."
     for name, model in results["models"].items():
         setting = model["setting"]
         targets = sorted({score["target"] for score in model["scores"]}, reverse=True)

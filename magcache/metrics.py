@@ -14,7 +14,7 @@ IDENTICAL_DB = 100.0
 
 
 def psnr(reference: npt.NDArray[np.uint8], picture: npt.NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio in dB of two pictures (height, width, 3); higher is closer."""
+    """Peak signal-to-noise ratio in dB of two pictures or videos (…, height, width, 3); higher is closer."""
     if np.array_equal(reference, picture):
         return IDENTICAL_DB
     return float(_library.peak_signal_noise_ratio(reference, picture, data_range=255))

@@ -1,0 +1,77 @@
+"""What a skipped step costs, and how much of the predicted speed-up a whole run keeps, on the small models in ComfyUI.
+
+    python -m benchmarks.speed
+
+Runs with and without MagCache take turns; figures are medians.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+
+from benchmarks.comfyui_host import Host, start_comfyui, with_magcache
+from benchmarks.quality import BENCHES, Bench, make_cases
+
+console = Console()
+
+
+def run_bench(bench: Bench, repeats: int, speedups: tuple[float, ...] = (2.0, 3.0)) -> dict[str, Any]:
+    from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
+
+    tuning, (case, *_) = make_cases(bench.small, 1)
+    setting, full_runs, results = bench.setting, list[float](), dict[str, Any]()
+    with tempfile.TemporaryDirectory() as folder:
+        host = Host(bench.small, Path(folder))
+        plain = host.model(setting.shift)
+
+        def seconds(model: Any) -> float:
+            began = time.perf_counter()
+            host.sample(model, case.prompt, case.noise, setting)
+            return time.perf_counter() - began
+
+        host.sample(with_magcache(plain, RecordingOutline("auto", "own"))[0], tuning.prompt, tuning.noise, setting)
+        cached = {speedup: with_magcache(plain, BudgetOutline(speedup, "own")) for speedup in speedups}
+        spent: dict[float, list[float]] = {speedup: [] for speedup in speedups}
+        seconds(plain)
+        for _ in range(repeats):
+            full_runs.append(seconds(plain))
+            for speedup, (model, _) in cached.items():
+                spent[speedup].append(seconds(model))
+    for speedup, (_, reports) in cached.items():
+        events = [(took, event.reused) for report in reports for took, event in zip(report.seconds, report.events, strict=True)]
+        full, skipped = (median(took for took, reused in events if reused is kind) for kind in (False, True))
+        ratios = [plain_run / run for plain_run, run in zip(full_runs, spent[speedup], strict=True)]
+        results[f"{speedup}×"] = {
+            "full_step_ms": full * 1000,
+            "skipped_step_ms": skipped * 1000,
+            "skipped_by_full": skipped / full,
+            "predicted_speedup": reports[-1].predicted,
+            "measured_speedup": median(ratios),
+            "measured_by_predicted": median(ratios) / reports[-1].predicted,
+        }
+    return results
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder for speed.json.")] = Path(__file__).parent / "results",
+    repeats: Annotated[int, typer.Option(min=1)] = 7,
+    only: Annotated[str | None, typer.Option(help="image or video; both by default.")] = None,
+) -> None:
+    start_comfyui()
+    results = {bench.name: run_bench(bench, repeats) for bench in BENCHES if only in (None, bench.name)}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "speed.json").write_text(json.dumps({"threads": torch.get_num_threads(), "repeats": repeats, "models": results}, indent=1))
+    console.print_json(data=results)
+
+
+if __name__ == "__main__":
+    typer.run(main)

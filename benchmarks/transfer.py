@@ -1,0 +1,98 @@
+"""Does one calibration serve other settings? Plans from a calibration at 30 Euler steps beside plans from a calibration of their own.
+
+    python -m benchmarks.transfer
+
+Both reach the same speed-up on the same prompts, none of which was calibrated on.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+
+from benchmarks.comfyui_host import Host, Setting, start_comfyui, with_magcache
+from benchmarks.quality import BENCHES, Bench, Case, make_cases, pictures
+from magcache.metrics import psnr
+
+CALIBRATED = Setting(30, 2.5)
+CHANGES: dict[str, dict[str, Any]] = {
+    "the same": {},
+    "20 steps": {"steps": 20},
+    "50 steps": {"steps": 50},
+    "shift 1.5": {"shift": 1.5},
+    "shift 6": {"shift": 6.0},
+    "dpmpp_2m": {"sampler": "dpmpp_2m"},
+    "uni_pc": {"sampler": "uni_pc"},
+    "beta scheduler": {"scheduler": "beta"},
+}
+console = Console()
+
+
+def compare(bench: Bench, host: Host, setting: Setting, tuning: Case, cases: list[Case], speedup: float) -> dict[str, float]:
+    """Mean PSNR in dB with the calibration `base` and with one under `setting` itself."""
+    from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
+
+    model = host.model(setting.shift)
+    host.sample(with_magcache(model, RecordingOutline("auto", "special"))[0], tuning.prompt, tuning.noise, setting)
+    full = [pictures(bench.small, host.sample(model, case.prompt, case.noise, setting)) for case in cases]
+    result: dict[str, float] = {}
+    for name in ("base", "special"):
+        cached, reports = with_magcache(model, BudgetOutline(speedup, name))
+        drawn = [pictures(bench.small, host.sample(cached, case.prompt, case.noise, setting)) for case in cases]
+        result[name] = fmean(psnr(one, other) for one, other in zip(full, drawn, strict=True))
+        result["nfe"] = reports[-1].nfe
+    return result
+
+
+def run_bench(bench: Bench, prompts: int, speedup: float) -> dict[str, dict[str, float]]:
+    from magcache.comfyui.outlines import RecordingOutline
+
+    tuning, cases = make_cases(bench.small, prompts)
+    base = replace(CALIBRATED, guidance=bench.setting.guidance)
+    with tempfile.TemporaryDirectory() as folder:
+        host = Host(bench.small, Path(folder))
+        recording = with_magcache(host.model(base.shift), RecordingOutline("auto", "base"))[0]
+        host.sample(recording, tuning.prompt, tuning.noise, base)
+        results: dict[str, dict[str, float]] = {}
+        for title, change in CHANGES.items():
+            results[title] = compare(bench, host, replace(base, **change), tuning, cases, speedup)
+            console.print(bench.name, title, results[title])
+    return results
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder for transfer.json and transfer.md.")] = Path(__file__).parent / "results",
+    prompts: Annotated[int, typer.Option(min=1)] = 8,
+    speedup: float = 2.0,
+    only: Annotated[str | None, typer.Option(help="image or video; both by default.")] = None,
+) -> None:
+    torch.set_num_threads(max(1, torch.get_num_threads()))
+    start_comfyui()
+    results = {bench.name: run_bench(bench, prompts, speedup) for bench in BENCHES if only in (None, bench.name)}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "transfer.json").write_text(json.dumps({"speedup": speedup, "prompts": prompts, "models": results}, indent=1))
+    lines = [
+        "# One calibration for other settings",
+        "",
+        f"Mean PSNR in dB to sampling in full at {speedup}×, {prompts} prompts: with a curve calibrated at 30 Euler steps (shift 3,",
+        "simple) and with one calibrated under the very settings of the row. Measured by `python -m benchmarks.transfer`.",
+    ]
+    for name, rows in results.items():
+        lines += ["", f"| {name} | NFE | 30 Euler steps | own calibration | difference |", "| --- | --- | --- | --- | --- |"]
+        lines += [
+            f"| {title} | {row['nfe']:.0f} | {row['base']:.1f} | {row['special']:.1f} | {row['base'] - row['special']:+.1f} |"
+            for title, row in rows.items()
+        ]
+    (out / "transfer.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
