@@ -23,13 +23,24 @@ class Stored:
 
 def assemble(parts: Sequence[Stored], device: torch.device) -> torch.Tensor:
     """One residual on `device` out of the parts of a batch, in their order. Not copied when the parts are all of one recording."""
-    whole = parts[0].whole
-    place = 0
+    whole, place = parts[0].whole, 0
+    soon = device.type == "cuda"  # Elsewhere what is copied without waiting may be read too early.
     for part in parts:
         if part.whole is not whole or part.start != place:
-            return torch.cat([each.rows_only.to(device) for each in parts])
+            return torch.cat([each.rows_only.to(device, non_blocking=soon) for each in parts])
         place += part.rows
-    return (whole if place == whole.shape[0] else whole[:place]).to(device)
+    return (whole if place == whole.shape[0] else whole[:place]).to(device, non_blocking=soon)
+
+
+def offloaded(residual: torch.Tensor) -> torch.Tensor:
+    """`residual` in the memory of the CPU.
+
+    From CUDA it goes into pinned memory without waiting; `assemble` copies it back in the same stream, which keeps the order.
+    """
+    if residual.device.type != "cuda":
+        return residual.to("cpu")
+    kept = torch.empty_like(residual, device="cpu", pin_memory=True)
+    return kept.copy_(residual, non_blocking=True)
 
 
 def combine(residuals: Sequence[tuple[torch.Tensor, float]]) -> torch.Tensor:

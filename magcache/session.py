@@ -11,7 +11,7 @@ import torch
 
 from .calibration import Recorder
 from .report import Event, RunReport
-from .reuse import Stored, assemble, combine
+from .reuse import Stored, assemble, combine, offloaded
 from .schedule import Plan
 from .timing import Stopwatch
 
@@ -175,7 +175,7 @@ class Session:
     def keep(self, residual: torch.Tensor) -> torch.Tensor:
         """`residual` where this run keeps residuals."""
         if self._cache_device == "cpu" or (self._cache_device == "auto" and self._crowds(residual)):
-            return residual.to("cpu")
+            return offloaded(residual)
         return residual
 
     def _crowds(self, residual: torch.Tensor) -> bool:

@@ -1,6 +1,7 @@
-"""How MagCache sits in ComfyUI's sampling: three wrappers on a model, and one `Run` for each sampling.
+"""How MagCache sits in ComfyUI's sampling: four wrappers on a model, and one `Run` for each sampling.
 
-OUTER_SAMPLE begins and ends the run · CALC_COND_BATCH decides an evaluation · APPLY_MODEL watches or skips the block stack.
+OUTER_SAMPLE begins and ends the run · PREDICT_NOISE counts evaluations · CALC_COND_BATCH decides one · APPLY_MODEL watches or skips
+the block stack.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..report import RunReport
 from ..schedule import Plan
 from ..session import CacheDevice, Evaluation, Session, StaleResidualError
 from .families import FAMILIES, Family, find_family
+from .samplers import known_sigmas
 from .stack import BlockStack
 
 KEY = "magcache"
@@ -41,9 +43,20 @@ class Outline:
 class Run:
     """One sampling: its session, and the block stacks of the models that take part. Opaque to ComfyUI, which copies plain dicts."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, known_sigmas: list[float] | None) -> None:
         self.session = session
+        self._known_sigmas = iter(known_sigmas or ())
+        self._asked: tuple[torch.Tensor | None, float | None] = None, None
         self._stacks: dict[int, BlockStack | None] = {}
+
+    def advance(self, timestep: torch.Tensor) -> None:
+        """The sampler asks for its next evaluation."""
+        self._asked = timestep, next(self._known_sigmas, None)
+
+    def sigma(self, timestep: torch.Tensor) -> float:
+        """The sigma of an evaluation. Read from the device only if it must be, since that waits for all that is queued there."""
+        asked, known = self._asked
+        return known if known is not None and asked is timestep else float(timestep.flatten()[0])
 
     def stack(self, model: Any) -> BlockStack | None:
         """The block stack of a diffusion model, None if its family is not known."""
@@ -68,6 +81,7 @@ class MagCachePatch:
         model = model.clone()
         for kind, wrapper in (
             (WrappersMP.OUTER_SAMPLE, self.outer_sample),
+            (WrappersMP.PREDICT_NOISE, self.predict_noise),
             (WrappersMP.CALC_COND_BATCH, self.calc_cond_batch),
             (WrappersMP.APPLY_MODEL, self.apply_model),
         ):
@@ -94,7 +108,7 @@ class MagCachePatch:
             free_memory=comfy.model_management.get_free_memory,
             recorder=outline.recorder,
         )
-        options[_RUN] = Run(session)
+        options[_RUN] = Run(session, known_sigmas(sampler, sigmas))
         try:
             result = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
         except BaseException:
@@ -106,11 +120,17 @@ class MagCachePatch:
         self.finished(report, outline.conclude() if outline.conclude else report.line())
         return result
 
+    def predict_noise(self, executor: Any, x: torch.Tensor, timestep: torch.Tensor, model_options: dict[str, Any], seed: int | None) -> Any:
+        run: Run | None = model_options.get("transformer_options", {}).get(_RUN)
+        if run is not None:
+            run.advance(timestep)
+        return executor(x, timestep, model_options, seed)
+
     def calc_cond_batch(self, executor: Any, model: Any, conds: list[Any], x: torch.Tensor, timestep: torch.Tensor, options: dict[str, Any]) -> Any:  # fmt: skip # noqa: E501
         run: Run | None = options.get("transformer_options", {}).get(_RUN)
         if run is None:
             return executor(model, conds, x, timestep, options)
-        sigma = float(timestep.flatten()[0])
+        sigma = run.sigma(timestep)
         call = _composition(model, conds, x, sigma, options["transformer_options"])
         evaluation = run.session.begin(call, sigma, x.device)
         if evaluation.reuse:
