@@ -103,7 +103,7 @@ def _db_cache_peer(name: str, first: int, order: int) -> Peer:
     return Peer(name, tuple(db_cache(threshold, warm_up, first, order) for threshold, warm_up in sweep))
 
 
-_MAG_CACHE = ((0.03, 2), (0.06, 2), (0.06, 3), (0.12, 3), (0.12, 4), (0.24, 4), (0.24, 6), (0.5, 6), (1.0, 8))
+_MAG_CACHE = ((0.01, 1), (0.02, 1), (0.03, 2), (0.06, 2), (0.12, 3), (0.12, 4), (0.24, 4), (0.24, 6), (0.5, 6), (1.0, 8))
 _TAYLOR_SEER = tuple((interval, order) for interval in (2, 3, 4, 5, 6, 8) for order in (1, 2))
 
 PEERS = (

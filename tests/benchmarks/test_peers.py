@@ -104,6 +104,23 @@ def test_ratios_must_be_there(case: Case):
         sample(case.small, case.model, SIGMAS, case.noise, case.prompt, GUIDANCE, mag_cache(0.1, 2))
 
 
+@torch.no_grad()
+def with_a_model_for_each_branch(case: Case, setting: Setting) -> torch.Tensor:
+    """What a cache that keeps cond and uncond apart must arrive at."""
+    models = {prompt: copy_modules(case.model) for prompt in (case.prompt, "")}
+    for model in models.values():
+        setting.attach(model, Run(STEPS, 1, case.ratios))
+    latents = case.noise
+    for step in range(STEPS):
+        velocities = []
+        for prompt, model in models.items():
+            with model.cache_context("only"):
+                velocities.append(case.small.velocity(model, latents, SIGMAS[step : step + 1], case.small.encode([prompt])))
+        cond, uncond = velocities
+        latents = latents + (SIGMAS[step + 1] - SIGMAS[step]) * (uncond + GUIDANCE * (cond - uncond))
+    return latents
+
+
 @every_peer
 def test_skips_and_leaves_the_model_alone(case: Case, peer: Peer):
     before = [{name: id(value) for name, value in vars(module).items()} for module in case.model.modules()]
@@ -111,6 +128,7 @@ def test_skips_and_leaves_the_model_alone(case: Case, peer: Peer):
     assert outcome.nfe < STEPS
     assert outcome.latents.isfinite().all()
     assert not torch.equal(outcome.latents, case.plain)
+    assert torch.equal(outcome.latents, with_a_model_for_each_branch(case, peer.settings[-1]))
     assert [{name: id(value) for name, value in vars(module).items()} for module in case.model.modules()] == before
     assert torch.equal(case.sample().latents, case.plain)
 
@@ -122,28 +140,13 @@ def test_a_setting_that_never_skips_is_plain(case: Case, peer: Peer):
     assert outcome.nfe == STEPS
 
 
-@every_peer
-@torch.no_grad()
-def test_branches_are_kept_apart(case: Case, peer: Peer):
-    """The same as when cond and uncond each have a model, with a cache, of their own."""
-    setting, small = peer.settings[-1], case.small
-    models = {prompt: copy_modules(case.model) for prompt in (case.prompt, "")}
-    for model in models.values():
-        setting.attach(model, Run(STEPS, 1, case.ratios))
-    latents = case.noise
-    for step in range(STEPS):
-        velocities = []
-        for prompt, model in models.items():
-            with model.cache_context("only"):
-                velocities.append(small.velocity(model, latents, SIGMAS[step : step + 1], small.encode([prompt])))
-        cond, uncond = velocities
-        latents = latents + (SIGMAS[step + 1] - SIGMAS[step]) * (uncond + GUIDANCE * (cond - uncond))
-    assert torch.equal(case.sample(setting).latents, latents)
-
-
-@every_peer
-def test_one_branch(case: Case, peer: Peer):
-    assert case.sample(peer.settings[-1], guidance=1).nfe < STEPS
+@needs_cache_dit
+@pytest.mark.parametrize("order", [0, 1])
+def test_cache_dit_does_not_take_every_other_step_for_uncond(case: Case, order: int):
+    setting = db_cache(10, 4, 1, order)
+    nfe = case.sample(setting, guidance=1).nfe
+    assert nfe < STEPS
+    assert nfe == pytest.approx(case.sample(setting).nfe)
 
 
 @pytest.mark.parametrize(("interval", "nfe"), [(2, 5), (4, 4)])
