@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.loop import Outcome
 from benchmarks.small_models import IMAGE, SmallModel
 from magcache.demo.comfyui import fetch_comfyui
 from magcache.report import RunReport
@@ -26,14 +27,6 @@ class Setting:
     sampler: str = "euler"
     scheduler: str = "simple"
     shift: float = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """A picture's latents as the model has them (1, channels, …), and the block-stack evaluations a branch they took."""
-
-    latents: torch.Tensor
-    nfe: float
 
 
 def start_comfyui(folder: Path | None = None) -> None:
@@ -76,7 +69,7 @@ class Host:
         return comfy.samplers.calculate_sigmas(sampling, setting.scheduler, setting.steps).tolist()
 
     @torch.inference_mode()
-    def sample(self, model: Any, prompt: str, noise: torch.Tensor, setting: Setting) -> Sampled:
+    def sample(self, model: Any, prompt: str, noise: torch.Tensor, setting: Setting) -> Outcome:
         """What KSampler does with `model`. `noise` (1, channels, …) stands for the seed."""
         import comfy.sample
 
@@ -86,7 +79,7 @@ class Host:
                 self._conditioning(prompt), self._conditioning(""), torch.zeros_like(noise), disable_pbar=True, seed=0,
             )  # fmt: skip
         branches = 1 if setting.guidance == 1 else 2
-        return Sampled(self.loaded.model.latent_format.process_in(latents), rows[0] / branches)
+        return Outcome(self.loaded.model.latent_format.process_in(latents), rows[0] / branches)
 
     def _conditioning(self, prompt: str) -> list[list[Any]]:
         text = self.small.encode([prompt])

@@ -37,6 +37,8 @@ class Peer:
     name: str
     settings: tuple[Setting, ...]
     """From slow to fast."""
+    least_blocks: int = 1
+    """It fails on models with fewer."""
 
 
 def mag_cache(threshold: float, most: int) -> Setting:
@@ -100,7 +102,7 @@ def db_cache(threshold: float, warm_up: int, first: int, order: int) -> Setting:
 def _db_cache_peer(name: str, first: int, order: int) -> Peer:
     # Its default are 8 warm-up steps. Most of a short run is skipped only if there are fewer.
     sweep = ((0.04, 8), (0.08, 8), (0.16, 8), (0.16, 4), (0.24, 4), (0.4, 4), (0.8, 4))
-    return Peer(name, tuple(db_cache(threshold, warm_up, first, order) for threshold, warm_up in sweep))
+    return Peer(name, tuple(db_cache(threshold, warm_up, first, order) for threshold, warm_up in sweep), least_blocks=first)
 
 
 _MAG_CACHE = ((0.01, 1), (0.02, 1), (0.03, 2), (0.06, 2), (0.12, 3), (0.12, 4), (0.24, 4), (0.24, 6), (0.5, 6), (1.0, 8))
@@ -111,8 +113,7 @@ PEERS = (
     Peer("diffusers FirstBlockCache", tuple(map(first_block_cache, (0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)))),
     Peer("diffusers TaylorSeer", tuple(taylor_seer(interval, order, lite=False) for interval, order in _TAYLOR_SEER)),
     Peer("diffusers TaylorSeer lite", tuple(taylor_seer(interval, order, lite=True) for interval, order in _TAYLOR_SEER)),
-    # F1B0 is the fastest, F8B0 the default; the latter was chosen for models with far more than these twelve blocks, and it
-    # fails on a model with fewer than eight.
+    # F1B0 is the fastest, F8B0 the default; the latter was chosen for models with far more blocks.
     _db_cache_peer("cache-dit DBCache F1B0", 1, 0),
     _db_cache_peer("cache-dit DBCache F8B0", 8, 0),
     _db_cache_peer("cache-dit DBCache F1B0 + TaylorSeer", 1, 1),

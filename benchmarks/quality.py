@@ -26,11 +26,12 @@ import torch
 import typer
 
 from benchmarks import peers, quality_report
-from benchmarks.comfyui_host import Host, Sampled, Setting, start_comfyui, with_magcache
+from benchmarks.comfyui_host import Host, Setting, start_comfyui, with_magcache
+from benchmarks.loop import Outcome, measure_ratios, sample
 from benchmarks.small_models import IMAGE, VIDEO, SmallModel
 from magcache.metrics import psnr, ssim
 
-SPEEDUPS = (1.75, 2.0, 2.5, 3.0)
+SPEEDUPS = (2.0, 2.5, 3.0)
 OURS, WITHOUT_ERRORS, RULE, PLAIN = "MagCache", "MagCache, magnitudes only", "published rule", "plain sampling, fewer steps"
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Case:
     noise: torch.Tensor
 
 
-Candidate = tuple[str, Callable[[Case], Sampled]]
+Candidate = tuple[str, Callable[[Case], Outcome]]
 """A label of its settings and a way to sample."""
 
 
@@ -62,7 +63,7 @@ class Method:
     name: str
     candidates: Callable[[int], list[Candidate]]
     """What to choose from for a number of evaluations."""
-    full: Callable[[Case], Sampled]
+    full: Callable[[Case], Outcome]
     """Sampling in full on the same host."""
 
 
@@ -89,7 +90,7 @@ def make_cases(small: SmallModel, count: int) -> tuple[Case, list[Case]]:
     return first, others
 
 
-def latent_error(sampled: Sampled, reference: Sampled) -> float:
+def latent_error(sampled: Outcome, reference: Outcome) -> float:
     return float((sampled.latents - reference.latents).norm() / reference.latents.norm())
 
 
@@ -124,7 +125,7 @@ def evaluate(bench: Bench, method: Method, tuning: Case, cases: list[Case]) -> I
         )
 
 
-def pictures(small: SmallModel, sampled: Sampled) -> np.ndarray:
+def pictures(small: SmallModel, sampled: Outcome) -> np.ndarray:
     """(frames, height, width, 3) in uint8; a picture is a video of one frame."""
     decoded = small.from_latent(sampled.latents.float().numpy())[0]
     frames = decoded[:, None] if decoded.ndim == 3 else decoded
@@ -145,7 +146,7 @@ def comfyui_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
     library.save(replace(curve, name="magnitudes", products={}, spread={}, distance={}))
     sigmas = host.sigmas(setting)[:-1]
 
-    def sampler(model: Any, setting: Setting = setting) -> Callable[[Case], Sampled]:
+    def sampler(model: Any, setting: Setting = setting) -> Callable[[Case], Outcome]:
         return lambda case: host.sample(model, case.prompt, case.noise, setting)
 
     def planned(curve: str) -> Callable[[int], list[Candidate]]:
@@ -200,21 +201,21 @@ def run_bench(name: str, prompts: int, threads: int) -> dict[str, Any]:
 
 
 def _diffusers_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
-    setting, model = bench.setting, bench.small.load()
-    sigmas = host.sigmas(setting)
+    small, guidance, model = bench.small, bench.setting.guidance, bench.small.load()
+    sigmas = torch.tensor(host.sigmas(bench.setting))
+    ratios = measure_ratios(small, model, sigmas, tuning.noise, tuning.prompt, guidance)
 
-    def sampler(peer: Any = None, choice: Any = None) -> Callable[[Case], Sampled]:
-        def run(case: Case) -> Sampled:
-            return peers.sample(bench.small, model, sigmas, case.noise, case.prompt, setting.guidance, peer, choice)
+    def sampler(choice: peers.Setting | None = None) -> Callable[[Case], Outcome]:
+        return lambda case: sample(small, model, sigmas, case.noise, case.prompt, guidance, choice, ratios)
 
-        return run
-
-    def swept(peer: Any) -> Callable[[int], list[Candidate]]:
-        options = [(choice.label, sampler(peer, choice)) for choice in peer.settings]
+    def swept(peer: peers.Peer) -> Callable[[int], list[Candidate]]:
+        options = [(choice.label, sampler(choice)) for choice in peer.settings]
         return lambda target: options
 
-    for peer in peers.peers(bench.small, model, sigmas, tuning):
-        yield Method(peer.name, swept(peer), sampler())
+    blocks = len(list(small.blocks(model)))
+    for peer in peers.PEERS:
+        if peer.least_blocks <= blocks:
+            yield Method(peer.name, swept(peer), sampler())
 
 
 def main(
