@@ -43,6 +43,8 @@ class Evaluation:
     """Where its residuals go if it is computed; None if no step will need them."""
     sources: tuple[tuple[_Record, float], ...] = ()
     """Whose residuals it reuses, and how much of each; empty if it is computed."""
+    watched: bool = False
+    """Whether it is computed with its residuals noted."""
     recorder: Recorder | None = None
     _seen: dict[Hashable, int] = field(default_factory=dict[Hashable, int])
     _missed: bool = False
@@ -51,11 +53,6 @@ class Evaluation:
     @property
     def reuse(self) -> bool:
         return bool(self.sources)
-
-    @property
-    def watched(self) -> bool:
-        """Whether it is computed and its residuals are wanted."""
-        return self.record is not None
 
     def keys(self, members: Sequence[Hashable]) -> list[Hashable]:
         """A key for each member of a batch; a member that comes again in this evaluation gets another."""
@@ -119,6 +116,7 @@ class Session:
         self._cache_device = cache_device
         self._free_memory = free_memory
         self._recorder = recorder
+        self._offload: bool | None = None
         self._records: dict[Hashable, dict[int, _Record]] = {}
         self._events: list[Event] = []
         self._stopwatch: Stopwatch | None = None
@@ -167,16 +165,17 @@ class Session:
 
     def _computed(self, call: Hashable, sigma: float, step: int | None) -> Evaluation:
         if self._recorder is None and (step is None or not self.plan.needs(step)):
-            return Evaluation(self)
+            # Watched all the same: a compiled model then has two forms, not a third for steps that nobody draws on.
+            return Evaluation(self, watched=any(self.plan.reused))
         record = _Record(sigma, -1 if step is None else step)
         self._records.setdefault(call, {})[record.step] = record
-        return Evaluation(self, record, recorder=self._recorder)
+        return Evaluation(self, record, watched=True, recorder=self._recorder)
 
     def keep(self, residual: torch.Tensor) -> torch.Tensor:
         """`residual` where this run keeps residuals."""
-        if self._cache_device == "cpu" or (self._cache_device == "auto" and self._crowds(residual)):
-            return offloaded(residual)
-        return residual
+        if self._offload is None:
+            self._offload = self._cache_device == "cpu" or (self._cache_device == "auto" and self._crowds(residual))
+        return offloaded(residual) if self._offload else residual
 
     def _crowds(self, residual: torch.Tensor) -> bool:
         if residual.device.type == "cpu" or self._free_memory is None:

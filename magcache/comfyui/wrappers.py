@@ -143,17 +143,25 @@ class MagCachePatch:
         return _evaluate(executor, evaluation, model, conds, x, timestep, options)
 
     def apply_model(self, executor: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        transformer_options = kwargs["transformer_options"] if "transformer_options" in kwargs else args[4]
-        run: Run | None = transformer_options.get(_RUN)
-        evaluation: Evaluation | None = transformer_options.get(_EVALUATION)
-        model = bare(executor.class_obj.diffusion_model)
-        stack = run.stack(model) if run else None
-        # A model that generates piece by piece (ar_state) writes its memory from within its blocks.
-        if evaluation is None or stack is None or not (evaluation.reuse or evaluation.watched) or "ar_state" in transformer_options:
+        options = kwargs["transformer_options"] if "transformer_options" in kwargs else args[4]
+        run: Run | None = options.get(_RUN)
+        if run is None:
             return executor(x, *args, **kwargs)
-        indices = transformer_options["cond_or_uncond"]
+        evaluation: Evaluation | None = options.get(_EVALUATION)
+        # The model does not see our keys: for torch.compile another number of options is another model.
+        visible = {name: value for name, value in options.items() if name not in (_RUN, _EVALUATION)}
+        if "transformer_options" in kwargs:
+            kwargs["transformer_options"] = visible
+        else:
+            args = (*args[:4], visible, *args[5:])
+        model = bare(executor.class_obj.diffusion_model)
+        stack = run.stack(model)
+        # A model that generates piece by piece (ar_state) writes its memory from within its blocks.
+        if evaluation is None or stack is None or not (evaluation.reuse or evaluation.watched) or "ar_state" in options:
+            return executor(x, *args, **kwargs)
+        indices = options["cond_or_uncond"]
         forward = id(model), tuple(x.shape[1:]), _strengths(executor.class_obj)
-        keys = evaluation.keys([(*forward, uuid, index) for uuid, index in zip(transformer_options["uuids"], indices, strict=True)])
+        keys = evaluation.keys([(*forward, uuid, index) for uuid, index in zip(options["uuids"], indices, strict=True)])
         if evaluation.reuse:
             with stack.skipped(evaluation.recall(keys, x.device)):
                 return executor(x, *args, **kwargs)

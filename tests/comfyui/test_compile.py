@@ -56,3 +56,29 @@ def test_a_compiled_model_skips_alike_and_is_not_compiled_anew_for_each_run(
     assert log.decisions == ["crcr"] * 3
     assert 1 <= traced[0] <= 2
     assert traced == traced[:1] * 3
+
+
+def test_steps_that_nobody_draws_on_need_no_graph_of_their_own():
+    tiny = flux_dev()
+    model, log = cached(_whole(tiny.model), "ccrc")
+    sample(tiny, model, cfg=3.0)
+    assert log.decisions == ["ccrc"]
+    assert counters["stats"]["unique_graphs"] == 2
+
+
+def test_the_model_sees_no_options_of_ours():
+    """For torch.compile another number of options would be another model."""
+    tiny, seen = wan_t2v(), []
+    forward = tiny.dit.forward
+
+    def watch(*args: Any, **kwargs: Any) -> Any:
+        seen.append(frozenset(kwargs["transformer_options"]))
+        return forward(*args, **kwargs)
+
+    tiny.dit.forward = watch
+    try:
+        sample(tiny, cfg=3.0)
+        sample(tiny, cached(tiny.model, "crcr")[0], cfg=3.0)
+    finally:
+        del tiny.dit.forward
+    assert len(seen) >= 8 and len(set(seen)) == 1
