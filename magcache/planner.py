@@ -61,14 +61,36 @@ def _between(values: Matrix, low: float, high: float) -> Matrix:
     return np.minimum(np.maximum(values, low), high)
 
 
-def gap_costs(error: Matrix, weight: npt.NDArray[np.float64]) -> Matrix:
-    """[d − 1, last, m]: the weighted sum of `error` over a gap of m reused steps after `last`; m from 0."""
-    depth, steps, longest = error.shape
+def gap_costs(gram: Matrix, sigmas: npt.NDArray[np.float64], options: Reuses, weight: npt.NDArray[np.float64]) -> Matrix:
+    """[d − 1, last, m]: how far a gap of m reused steps after `last` leads the picture astray; m from 0.
+
+    That is ‖Σ Δσ (r̂ − r)‖² over the gap, times the weight of `last`: the errors of one gap point the same way and add up.
+    """
+    depth, steps, longest = options.error.shape
+    last = np.arange(steps)
+    before = np.maximum(last - np.arange(1, depth + 1)[:, None], 0)
+    reused = [np.minimum(last + m, steps - 1) for m in range(longest + 1)]
+    strides = np.append(np.diff(sigmas), 0.0)
+
+    def product(one: int, other: int) -> Matrix:
+        """⟨r̂ − r, r̂ − r⟩ of two steps of the gap."""
+        newest, newest_too = options.newest[:, :, one - 1], options.newest[:, :, other - 1]
+        older, older_too = options.older[:, :, one - 1], options.older[:, :, other - 1]
+        at, at_too = reused[one], reused[other]
+        return (
+            newest * newest_too * gram[last, last] + older * older_too * gram[before, before]
+            + (newest * older_too + older * newest_too) * gram[last, before] + gram[at, at_too]
+            - newest * gram[last, at_too] - older * gram[before, at_too]
+            - newest_too * gram[last, at] - older_too * gram[before, at]
+        )  # fmt: skip
+
     costs = np.zeros((depth, steps, longest + 1))
     for m in range(1, longest + 1):
-        costs[:, :, m] = np.inf
-        costs[:, : steps - m, m] = costs[:, : steps - m, m - 1] + error[:, : steps - m, m - 1] * weight[m:]
-    return costs
+        added = strides[reused[m]] ** 2 * product(m, m)
+        for other in range(1, m):
+            added += 2 * strides[reused[m]] * strides[reused[other]] * product(m, other)
+        costs[:, :, m] = np.where(np.isfinite(options.error[:, :, m - 1]), costs[:, :, m - 1] + weight * added, np.inf)
+    return np.maximum(costs, 0.0)
 
 
 def best_steps(costs: Matrix, first: int, allowed: npt.NDArray[np.bool_]) -> dict[int, tuple[float, list[int]]]:

@@ -18,8 +18,9 @@ from .planner import Reuse, Reuses, best_steps, gap_costs, reuses
 
 MAX_SKIP = 6
 """A budget plan reuses at most so many steps in a row."""
-_EARLY_WEIGHT = 30.0
-"""Where errors are only expected, not measured, one at the first step counts so many times one at the last."""
+_EARLY_WEIGHT, _EARLY_STEPS = 100.0, 3
+"""Where errors are only expected, not measured, a gap at the first step counts so many times one at the last, and so many steps are
+computed at first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,22 +197,22 @@ def plan_budget(
 ) -> Plan:
     """The plan of a run over `sigmas` with `nfe` evaluations and the least predicted error.
 
-    The first two steps and the last are computed, as are steps at a veto or an expert switch of the curve and those whose sigma is
-    outside `window` (highest, lowest) or lower than any that was measured. Raises `SettingsError` when no plan has that many
-    evaluations, naming the nearest.
+    The first two steps (three where only magnitudes were measured) and the last are computed, as are steps at a veto or an expert
+    switch of the curve and those whose sigma is outside `window` (highest, lowest) or lower than any that was measured. Raises
+    `SettingsError` when no plan has that many evaluations, naming the nearest.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     steps = len(sigmas)
     if nfe >= steps or not _falling(sigmas):
         return compute_all(sigmas)
-    products, weight = curve.products_at(sigmas, guidance), np.ones(steps)
+    products, weight, first = curve.products_at(sigmas, guidance), np.ones(steps), 2
     if products is None:
-        products, weight = expected_products(_levels(curve, sigmas), sigmas), _EARLY_WEIGHT ** np.linspace(1, 0, steps)
+        products, weight, first = expected_products(_levels(curve, sigmas), sigmas), _EARLY_WEIGHT ** np.linspace(1, 0, steps), _EARLY_STEPS
     always = {_nearest(sigmas, sigma) for sigma in (*curve.vetoes, *(curve.sigmas[step] for step in curve.masked))}
     lowest = max(window[1], curve.sigmas[-1] * (1 - SAME_SIGMA) if curve.products else 0.0)
     allowed = np.array([lowest <= sigma <= window[0] and step not in always for step, sigma in enumerate(sigmas)])
     options = reuses(products, np.asarray(sigmas), min(MAX_SKIP, steps), reuse)
-    found = best_steps(gap_costs(options.error, weight), min(2, steps), allowed)
+    found = best_steps(gap_costs(products, np.asarray(sigmas), options, weight), min(first, steps), allowed)
     if nfe not in found:
         raise InfeasibleError(steps, nfe, min(found, key=lambda count: abs(count - nfe)))
     return _recipes(sigmas, found[nfe][1], options)

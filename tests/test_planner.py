@@ -37,9 +37,10 @@ def brute_force(residuals: Residuals, sigmas: np.ndarray, reuse: Reuse, weight: 
             continue
         total = 0.0
         for before, last, after in zip(computed, computed[1:], computed[2:], strict=False):
+            astray = np.zeros(residuals.shape[1])
             for at in range(last + 1, after):
-                apart = reused(residuals, sigmas, reuse, before, last, at) - residuals[at]
-                total += weight[at] * (apart * apart).sum() / (residuals[at] ** 2).sum()
+                astray += (sigmas[at + 1] - sigmas[at]) * (reused(residuals, sigmas, reuse, before, last, at) - residuals[at])
+            total += weight[last] * (astray * astray).sum()
         best = min(best, total)
     return best
 
@@ -50,7 +51,8 @@ def test_the_plan_is_as_good_as_the_best_of_all_plans(reuse: Reuse, steps: int, 
     residuals, sigmas = walk(steps, steps), np.linspace(1, 0.05, steps)
     weight = np.random.default_rng(1).uniform(0.5, 2, steps)
     allowed = np.array([step not in vetoed for step in range(steps)])
-    found = best_steps(gap_costs(reuses(residuals @ residuals.T, sigmas, max_skip, reuse).error, weight), 2, allowed)
+    gram = residuals @ residuals.T
+    found = best_steps(gap_costs(gram, sigmas, reuses(gram, sigmas, max_skip, reuse), weight), 2, allowed)
     for count in range(3, steps + 1):
         expected = brute_force(residuals, sigmas, reuse, weight, max_skip, allowed, count)
         assert (count in found) == np.isfinite(expected)

@@ -1,0 +1,34 @@
+"""The benchmarks' small models in ComfyUI do what they do in diffusers, and MagCache speeds them up there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.comfyui_host import Host, Setting, with_magcache
+from benchmarks.loop import sample
+from benchmarks.quality import make_cases
+from benchmarks.small_models import IMAGE, VIDEO, SmallModel
+from magcache.comfyui.outlines import BudgetOutline
+
+SETTING = Setting(6, 2.0)
+
+
+@pytest.mark.parametrize("small", [IMAGE, VIDEO], ids=["image", "video"])
+def test_both_hosts_draw_the_same(small: SmallModel, tmp_path: Path, curves_folder: Path):
+    host, (case, _) = Host(small, tmp_path), make_cases(small, 1)
+    drawn = host.sample(host.model(3.0), case.prompt, case.noise, SETTING)
+    plain = sample(small, small.load(), torch.tensor(host.sigmas(SETTING)), case.noise, case.prompt, SETTING.guidance)
+    assert drawn.nfe == plain.nfe == 6
+    assert (drawn.latents - plain.latents).norm() < 1e-3 * plain.latents.norm()
+
+
+def test_evaluations_are_counted(tmp_path: Path, curves_folder: Path):
+    host, (case, _) = Host(IMAGE, tmp_path), make_cases(IMAGE, 1)
+    setting = Setting(12, 2.0)
+    model, reports = with_magcache(host.model(3.0), BudgetOutline(2.0))
+    full, fast = (host.sample(model, case.prompt, case.noise, setting) for _ in range(2))
+    assert (full.nfe, fast.nfe) == (12, 6) == (reports[0].nfe, reports[1].nfe)
+    assert (fast.latents - full.latents).norm() < 0.1 * full.latents.norm()
