@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -84,6 +84,33 @@ class Recorder:
             products=_products({branch: group[0].samples for branch, group in branches.items()}),
             provenance=provenance,
         )
+
+
+def averaged(earlier: MagnitudeCurve, new: MagnitudeCurve) -> MagnitudeCurve:
+    """Both measurements in one curve; every run counts the same. `provenance["runs"]` keeps their number.
+
+    Raises `CalibrationError` when they were not measured at the same sigmas or not with the same branches.
+    """
+    same = len(earlier.sigmas) == len(new.sigmas) and all(map(same_sigma, earlier.sigmas, new.sigmas))
+    if not same or set(earlier.ratios) != set(new.ratios) or set(earlier.products) != set(new.products):
+        raise CalibrationError(
+            f"The curve {earlier.name!r} was measured at {earlier.steps} other sigmas or other branches ({', '.join(earlier.ratios)}) than "
+            f"this run ({new.steps} sigmas; {', '.join(new.ratios)}), so they cannot be averaged. Calibrate with the same steps, "
+            "sampler, scheduler, shift and CFG, or under another name."
+        )
+    runs = int(earlier.provenance.get("runs", 1))
+
+    def mean(row: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
+        return tuple((runs * one + two) / (runs + 1) for one, two in zip(row, other, strict=True))
+
+    return replace(
+        new,
+        ratios={branch: mean(earlier.ratios[branch], values) for branch, values in new.ratios.items()},
+        spread={branch: mean(earlier.spread[branch], values) for branch, values in new.spread.items() if branch in earlier.spread},
+        distance={branch: mean(earlier.distance[branch], values) for branch, values in new.distance.items() if branch in earlier.distance},
+        products={pair: tuple(map(mean, earlier.products[pair], matrix)) for pair, matrix in new.products.items()},
+        provenance={**new.provenance, "runs": runs + 1},
+    )
 
 
 def _size(tokens: torch.Tensor) -> torch.Tensor:

@@ -68,8 +68,8 @@ def gap_costs(gram: Matrix, sigmas: npt.NDArray[np.float64], options: Reuses, we
     """
     depth, steps, longest = options.error.shape
     last = np.arange(steps)
-    before = np.maximum(last - np.arange(1, depth + 1)[:, None], 0)
-    reused = [np.minimum(last + m, steps - 1) for m in range(longest + 1)]
+    before = np.array([[max(step - d, 0) for step in range(steps)] for d in range(1, depth + 1)])
+    reused = [np.array([min(step + m, steps - 1) for step in range(steps)]) for m in range(longest + 1)]
     strides = np.append(np.diff(sigmas), 0.0)
 
     def product(one: int, other: int) -> Matrix:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from magcache.calibration import Recorder
+from magcache.calibration import Recorder, averaged
 from magcache.errors import CalibrationError, CurveError
 
 SIGMAS = (1.0, 0.9, 0.7, 0.4, 0.1)
@@ -167,3 +167,30 @@ def test_only_the_last_residual_of_a_member_is_kept():
     assert watch() is not None
     recorder.observe(0.9, "cond", "a", second)
     assert watch() is None
+
+
+def curve_of(seed: int, branches: tuple[str, ...] = ("cond", "uncond"), sigmas: tuple[float, ...] = SIGMAS):
+    recorder = Recorder()
+    for index, branch in enumerate(branches):
+        record(recorder, residuals(seed + index, steps=len(sigmas)), branch, sigmas=sigmas)
+    return recorder.curve("mine", "flux", {"source": "calibration"})
+
+
+def test_averaging_counts_every_run_the_same():
+    curves = [curve_of(seed) for seed in (0, 10, 20)]
+    mean = averaged(averaged(curves[0], curves[1]), curves[2])
+    assert mean.provenance["runs"] == 3
+    for series in ("ratios", "spread", "distance"):
+        for branch in ("cond", "uncond"):
+            expected = np.mean([getattr(curve, series)[branch] for curve in curves], axis=0)
+            np.testing.assert_allclose(getattr(mean, series)[branch], expected)
+    for pair in mean.products:
+        np.testing.assert_allclose(mean.products[pair], np.mean([curve.products[pair] for curve in curves], axis=0))
+
+
+@pytest.mark.parametrize(
+    "other", [{"sigmas": (1.0, 0.9, 0.7, 0.1)}, {"sigmas": (1.0, 0.8, 0.7, 0.4, 0.1)}, {"branches": ("cond",)}], ids=str
+)
+def test_only_like_is_averaged(other: dict):
+    with pytest.raises(CalibrationError, match="cannot be averaged"):
+        averaged(curve_of(0), curve_of(1, **other))

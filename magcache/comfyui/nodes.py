@@ -187,16 +187,23 @@ class MagCacheCalibration(io.ComfyNode):
                     optional=True,
                     tooltip="Name to save the curve under, in models/magcache. Empty: a name of the model's own.",
                 ),
+                io.Boolean.Input(
+                    "average",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Average with the curve that is already saved under this name, so that several prompts count.",
+                ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The same model. Sample with it once; nothing is skipped.")],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, model, model_type, name="") -> io.NodeOutput:
+    def execute(cls, model, model_type, name="", average=False) -> io.NodeOutput:
         name = check_name(name.strip()) if name.strip() else ""
         known_family(model)
-        patch = MagCachePatch(RecordingOutline(model_type, name), _tell(cls.hidden.unique_id))
+        patch = MagCachePatch(RecordingOutline(model_type, name, average), _tell(cls.hidden.unique_id))
         return io.NodeOutput(patch.attach(model))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..calibration import Recorder
+from ..calibration import Recorder, averaged
 from ..curve import MagnitudeCurve
 from ..errors import MagCacheError, ModelMismatchError
 from ..planner import Reuse
@@ -130,6 +130,8 @@ class RecordingOutline:
 
     model_type: str
     name: str
+    average: bool = False
+    """Whether a curve that is there already under this name counts too."""
 
     def __call__(self, guider: Any, noise: torch.Tensor, sigmas: list[float]) -> Outline:
         model = guider.model_patcher
@@ -152,8 +154,11 @@ class RecordingOutline:
 
         def conclude() -> str:
             curve = recorder.curve((self.name or f"{kind}-{mark[:8]}") + part, family.name, provenance)
-            path = library.save(curve)
-            return f"MagCache: calibrated on {curve.steps} steps, nothing skipped yet · saved {path} · the next run of this model is faster"
+            if self.average and curve.name in library.own_files():
+                curve = averaged(library.load(curve.name, curve.steps), curve)
+            path, runs = library.save(curve), curve.provenance.get("runs", 1)
+            said = f"MagCache: calibrated on {curve.steps} steps" + (f", the mean of {runs} runs" if runs > 1 else "")
+            return f"{said}, nothing skipped yet · saved {path} · the next run of this model is faster"
 
         return Outline(compute_all(sigmas[:-1]), "calibration", recorder, conclude)
 

@@ -21,9 +21,9 @@ from .test_patches import _lora as with_lora
 from .tiny import Tiny, sd3
 
 
-def calibrating(model: Any, model_type: str = "auto", name: str = "") -> Any:
+def calibrating(model: Any, model_type: str = "auto", name: str = "", average: bool = False) -> Any:
     node: Any = nodes.MagCacheCalibration.PREPARE_CLASS_CLONE(None)
-    return node.execute(model, model_type, name).args[0]
+    return node.execute(model, model_type, name, average).args[0]
 
 
 def saved(folder: Path) -> MagnitudeCurve:
@@ -144,3 +144,26 @@ def test_it_says_where_the_curve_went(flux: Tiny, curves_folder: Path, caplog: p
         record for record in caplog.records if str(curves_folder) in record.getMessage() and "calibrated on 4 steps" in record.getMessage()
     ]
     assert not [record for record in caplog.records if record.name == "magcache" and record.levelno >= logging.WARNING]
+
+
+def test_several_runs_are_averaged_only_if_asked_for(flux: Tiny, curves_folder: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, logger="magcache")
+    first, second = flux.positive, flux.conditioning(seed=9)
+    curves = []
+    for positive in (first, second):
+        sample(flux, calibrating(flux.model, name="mine"), count=6, cfg=3.0, positive=positive)
+        curves.append(saved(curves_folder))
+    assert curves[0].ratios != curves[1].ratios and "runs" not in curves[1].provenance
+    sample(flux, calibrating(flux.model, name="mine", average=True), count=6, cfg=3.0, positive=first)
+    mean = saved(curves_folder)
+    assert mean.provenance["runs"] == 2 and "the mean of 2 runs" in caplog.text
+    for one, two, both in zip(*(curve.ratios["cond"] for curve in (*curves, mean)), strict=True):
+        assert both == pytest.approx((one + two) / 2)
+
+
+def test_what_cannot_be_averaged_leaves_the_file_alone(flux: Tiny, curves_folder: Path):
+    sample(flux, calibrating(flux.model, name="mine"), count=6)
+    before = saved(curves_folder)
+    with pytest.raises(CalibrationError, match="cannot be averaged"):
+        sample(flux, calibrating(flux.model, name="mine", average=True), count=8)
+    assert saved(curves_folder) == before
