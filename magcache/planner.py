@@ -67,7 +67,7 @@ def gap_costs(gram: Matrix, sigmas: npt.NDArray[np.float64], options: Reuses, we
     That is ‖Σ Δσ (r̂ − r)‖² over the gap, times the weight of `last`: the errors of one gap point the same way and add up.
     """
     depth, steps, longest = options.error.shape
-    last = np.arange(steps)
+    last = np.array(range(steps))
     before = np.array([[max(step - d, 0) for step in range(steps)] for d in range(1, depth + 1)])
     reused = [np.array([min(step + m, steps - 1) for step in range(steps)]) for m in range(longest + 1)]
     strides = np.append(np.diff(sigmas), 0.0)
