@@ -38,22 +38,48 @@ def resample(gram: Matrix, measured: Sequence[float], wanted: Sequence[float]) -
     """Inner products at the sigmas `wanted`, given those at the (falling) sigmas `measured`.
 
     A residual between two measured sigmas is taken to be the cubic through the four nearest (Lagrange), which is linear in the
-    residuals and so needs nothing but their inner products. Beyond the ends the outermost residual is held.
+    residuals and so needs nothing but their inner products, and something unknown beside: without it a cubic would seem easier to
+    extrapolate than any residual is. Beyond the ends the outermost residual is held.
     """
-    weights = np.zeros((len(wanted), len(measured)))
-    for row, sigma in zip(weights, wanted, strict=True):
-        _cubic(row, measured, min(max(sigma, measured[-1]), measured[0]))
-    return np.einsum("in,nm,jm->ij", weights, gram, weights, optimize=True)
+    places = [min(max(sigma, measured[-1]), measured[0]) for sigma in wanted]
+    weights = np.array([_cubic(measured, place) for place in places])
+    resampled = np.einsum("in,nm,jm->ij", weights, gram, weights, optimize=True)
+    resampled[np.diag_indices(len(places))] += _unknown(gram, measured, places)
+    return resampled
 
 
-def _cubic(row: npt.NDArray[Any], measured: Sequence[float], sigma: float) -> None:
-    count = min(4, len(measured))
-    after = bisect_left(measured, -sigma, key=lambda value: -value)
-    first = min(max(after - 2, 0), len(measured) - count)
-    nodes = measured[first : first + count]
-    for index, node in enumerate(nodes):
-        others = (other for other in nodes if other != node)
-        row[first + index] = np.prod([(sigma - other) / (node - other) for other in others])
+def _cubic(measured: Sequence[float], sigma: float, without: int | None = None) -> npt.NDArray[Any]:
+    """Weights of the measured residuals in the one at `sigma`. `without` leaves one out."""
+    usable = [index for index in range(len(measured)) if index != without]
+    after = bisect_left(usable, -sigma, key=lambda index: -measured[index])
+    first = min(max(after - 2, 0), max(len(usable) - 4, 0))
+    nodes = usable[first : first + 4]
+    row = np.zeros(len(measured))
+    for index in nodes:
+        row[index] = np.prod([(sigma - measured[other]) / (measured[index] - measured[other]) for other in nodes if other != index])
+    return row
+
+
+def _unknown(gram: Matrix, measured: Sequence[float], places: Sequence[float]) -> list[float]:
+    """Expected square of what a cubic does not tell of the residual at each of `places`: nothing where one was measured.
+
+    Each measured residual is guessed from the others. Of the squared error half remains at half the distance, as for a path as
+    rough as Brownian motion.
+    """
+    if len(measured) < 5:
+        return [0.0] * len(places)
+    inner = range(1, len(measured) - 1)
+    guesses = [_cubic(measured, measured[step], without=step) for step in inner]
+    for step, guess in zip(inner, guesses, strict=True):
+        guess[step] = -1.0
+    errors = [float(np.einsum("n,nm,m->", guess, gram, guess)) for guess in guesses]
+    errors = [max(error, 0.0) for error in (errors[0], *errors, errors[-1])]
+    unknown: list[float] = []
+    for place in places:
+        after = min(max(bisect_left(measured, -place, key=lambda value: -value), 1), len(measured) - 1)
+        way = (measured[after - 1] - place) / (measured[after - 1] - measured[after])
+        unknown.append(0.5 * max(errors[after - 1], errors[after]) * 4 * way * (1 - way))
+    return unknown
 
 
 def expected_products(sizes: Sequence[float], sigmas: Sequence[float]) -> Matrix:

@@ -38,6 +38,19 @@ def test_resampling_is_exact_for_residuals_that_are_cubic_in_sigma():
     np.testing.assert_allclose(resample(at(measured) @ at(measured).T, list(measured), list(wanted)), at(wanted) @ at(wanted).T, atol=1e-8)
 
 
+def test_between_rough_residuals_something_unknown_is_expected():
+    """As much as a path as rough as Brownian motion has, which real residuals resemble from one step to the next."""
+    measured, wanted = np.linspace(1, 0.1, 31), np.linspace(1, 0.1, 61)
+    path = np.cumsum(np.random.default_rng(0).normal(size=(61, 4000)), axis=0) / np.sqrt(4000)
+    coarse = path[::2]
+    found = resample(coarse @ coarse.T, list(measured), list(wanted))
+    truth = path @ path.T
+    np.testing.assert_allclose(np.diag(found)[::2], np.diag(truth)[::2], rtol=1e-6)
+    np.testing.assert_allclose(np.diag(found)[3:-3:2].mean(), np.diag(truth)[3:-3:2].mean(), rtol=0.02)
+    between = [found[step, step] - 2 * found[step, step - 1] + found[step - 1, step - 1] for step in range(3, 58)]
+    assert 0.5 < np.mean(between) < 1.5  # In truth 1: the step of the path.
+
+
 def test_beyond_the_ends_the_outermost_residual_is_held():
     residuals = RNG.normal(size=(5, 10))
     gram = resample(residuals @ residuals.T, [0.9, 0.7, 0.5, 0.3, 0.2], [1.0, 0.9, 0.2, 0.1])
