@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -179,28 +180,27 @@ def comfyui_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
     yield Method("ComfyUI LazyCache", cached(LazyCacheNode), full)
 
 
-def run_bench(name: str, prompts: int, threads: int) -> dict[str, Any]:
-    """All methods on one model."""
+def run_job(name: str, which: str, prompts: int, threads: int) -> list[dict[str, Any]]:
+    """The scores of all methods of one host, `comfyui` or `diffusers`, on one model."""
     torch.set_num_threads(threads)
     logging.basicConfig(format=f"{name}: %(message)s")
     start_comfyui()
     log.setLevel(logging.INFO)
     bench = next(bench for bench in BENCHES if bench.name == name)
     tuning, cases = make_cases(bench.small, prompts)
+    scores: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         host = Host(bench.small, Path(folder))
-        methods = [*comfyui_methods(bench, host, tuning), *_diffusers_methods(bench, host, tuning)]
-        scores: list[Score] = []
-        for method in methods:
+        for method in HOSTS[which](bench, host, tuning):
             for score in evaluate(bench, method, tuning, cases):
-                scores.append(score)
-                log.info(
-                    "%s, %s: NFE %.1f, PSNR %.1f / %.1f dB", score.method, score.setting, score.nfe, fmean(score.psnr), min(score.psnr)
-                )
-    return {"setting": asdict(bench.setting), "prompts": [case.prompt for case in cases], "scores": [asdict(score) for score in scores]}
+                scores.append(asdict(score))
+                figures = score.nfe, fmean(score.psnr), min(score.psnr)
+                log.info("%s, %s: NFE %.1f, PSNR %.1f / %.1f dB", score.method, score.setting, *figures)
+    return scores
 
 
-def _diffusers_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
+def diffusers_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
+    """The caches of diffusers and cache-dit, in a plain loop."""
     small, guidance, model = bench.small, bench.setting.guidance, bench.small.load()
     sigmas = torch.tensor(host.sigmas(bench.setting))
     ratios = measure_ratios(small, model, sigmas, tuning.noise, tuning.prompt, guidance)
@@ -218,19 +218,32 @@ def _diffusers_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Metho
             yield Method(peer.name, swept(peer), sampler())
 
 
+HOSTS = {"comfyui": comfyui_methods, "diffusers": diffusers_methods}
+
+
 def main(
     out: Annotated[Path, typer.Option(help="Folder for quality.json, quality.md and quality.png.")] = Path(__file__).parent / "results",
     prompts: Annotated[int, typer.Option(min=1, help="Prompts to evaluate on.")] = 16,
-    only: Annotated[str | None, typer.Option(help="image or video; both by default, side by side.")] = None,
+    only: Annotated[str | None, typer.Option(help="image or video: measure one and keep what is known of the other.")] = None,
 ) -> None:
-    names = [bench.name for bench in BENCHES if only in (None, bench.name)]
-    threads = max(1, torch.get_num_threads() // len(names))
-    with ProcessPoolExecutor(len(names), get_context("spawn")) as pool:
-        runs = {name: pool.submit(run_bench, name, prompts, threads) for name in names}
-        results = {"date": datetime.date.today().isoformat(), "models": {name: run.result() for name, run in runs.items()}}
+    benches = [bench for bench in BENCHES if only in (None, bench.name)]
+    workers = min(os.cpu_count() or 1, len(benches) * len(HOSTS))
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        jobs = {(bench.name, host): pool.submit(run_job, bench.name, host, prompts, threads) for bench in benches for host in HOSTS}
+        measured = {job: future.result() for job, future in jobs.items()}
     out.mkdir(parents=True, exist_ok=True)
-    (out / "quality.json").write_text(json.dumps(results, indent=1))
-    quality_report.write(results, out)
+    path = out / "quality.json"
+    models: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for bench in benches:
+        models[bench.name] = {
+            "date": datetime.date.today().isoformat(),
+            "setting": asdict(bench.setting),
+            "prompts": [case.prompt for case in make_cases(bench.small, prompts)[1]],
+            "scores": [score for host in HOSTS for score in measured[bench.name, host]],
+        }
+    path.write_text(json.dumps(models, indent=1), encoding="utf-8")
+    quality_report.write(models, out)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ OURS = "MagCache"
 _STYLES = {OURS: ("#d62728", 2.6), "plain sampling, fewer steps": ("#222222", 1.8), "published rule": ("#1f77b4", 1.8)}
 
 
-def write(results: dict[str, Any], folder: Path) -> None:
+def write(models: dict[str, Any], folder: Path) -> None:
     """`quality.md` and `quality.png` in `folder`."""
-    (folder / "quality.md").write_text("\n".join(_lines(results)) + "\n", encoding="utf-8")
-    figure, rows = plt.subplots(len(results["models"]), 2, figsize=(12, 4.6 * len(results["models"])), squeeze=False, layout="constrained")
-    for axes, (name, model) in zip(rows, results["models"].items(), strict=True):
+    (folder / "quality.md").write_text("\n".join(_lines(models)) + "\n", encoding="utf-8")
+    figure, rows = plt.subplots(len(models), 2, figsize=(12, 4.6 * len(models)), squeeze=False, layout="constrained")
+    for axes, (name, model) in zip(rows, models.items(), strict=True):
         for axis, (title, value) in zip(axes, (("mean", fmean), ("worst prompt", min)), strict=True):
             for method, scores in _by_method(model).items():
                 colour, width = _STYLES.get(method, (None, 1.0))
@@ -37,16 +37,16 @@ def _by_method(model: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return methods
 
 
-def _lines(results: dict[str, Any]) -> Iterator[str]:
+def _lines(models: dict[str, Any]) -> Iterator[str]:
     yield "# Quality at an equal number of evaluations"
     yield ""
-    yield f"Measured on {results['date']} by `python -m benchmarks.quality`. PSNR in dB to sampling in full, mean / worst prompt;"
+    yield "Measured by `python -m benchmarks.quality`. PSNR in dB to sampling in full, mean / worst prompt;"
     yield "the number of evaluations where it is not the one of the column. What a peer could not reach is left empty."
-    for name, model in results["models"].items():
+    for name, model in models.items():
         setting = model["setting"]
         targets = sorted({score["target"] for score in model["scores"]}, reverse=True)
         yield ""
-        yield f"## {name}: {setting['steps']} steps, guidance {setting['guidance']}, {len(model['prompts'])} prompts"
+        yield f"## {name}: {setting['steps']} steps, guidance {setting['guidance']}, {len(model['prompts'])} prompts ({model['date']})"
         for title, key, digits in (("PSNR, dB", "psnr", 1), ("SSIM", "ssim", 3), ("relative error of the latents", "latent_error", 3)):
             yield ""
             yield f"| {title} | " + " | ".join(f"{target} ({setting['steps'] / target:.2g}×)" for target in targets) + " |"

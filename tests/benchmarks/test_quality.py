@@ -53,8 +53,8 @@ def test_the_same_cases_every_time():
 
 def test_report(tmp_path):
     scores = scores_of(IMAGE, slow=(0.001, 20), good=(0.01, 14.5), fast=(0.2, 9))
-    model = {"setting": asdict(IMAGE.setting), "prompts": ["a", "b"], "scores": [asdict(score) for score in scores]}
-    quality_report.write({"date": "2026-01-01", "models": {"image": model}}, tmp_path)
+    model = {"date": "2026-01-01", "setting": asdict(IMAGE.setting), "prompts": ["a", "b"], "scores": [asdict(score) for score in scores]}
+    quality_report.write({"image": model}, tmp_path)
     table = (tmp_path / "quality.md").read_text(encoding="utf-8")
     assert "| PSNR, dB | 14 (2×) | 11 (2.5×) | 9 (3.1×) |" in table
     mean, worst = np.mean(scores[0].psnr), min(scores[0].psnr)
