@@ -2,6 +2,8 @@
 
 import logging
 
+WEB_DIRECTORY = "./web"
+
 
 async def comfy_entrypoint():
     try:

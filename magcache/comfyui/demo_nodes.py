@@ -19,7 +19,7 @@ class MagCacheDemoText(io.ComfyNode):
             category="MagCache/demo",
             description="Encodes a prompt of the demo's small world, such as 'a red star on sand'.",
             inputs=[io.String.Input("text", multiline=True, tooltip="Shape, colour and background. Empty for the negative prompt.")],
-            outputs=[io.Conditioning.Output(display_name="conditioning")],
+            outputs=[io.Conditioning.Output(display_name="conditioning", tooltip="The encoded prompt, for a sampler.")],
         )
 
     @classmethod
@@ -37,7 +37,7 @@ class MagCacheDemoDecode(io.ComfyNode):
             category="MagCache/demo",
             description="Turns the latents of the demo's tiny model into pictures; exact, without a VAE.",
             inputs=[io.Latent.Input("samples", tooltip="Latents of the demo's model.")],
-            outputs=[io.Image.Output(display_name="image")],
+            outputs=[io.Image.Output(display_name="image", tooltip="One picture for each latent.")],
         )
 
     @classmethod

@@ -1,0 +1,181 @@
+"""What users read about the nodes: their texts in every language, and their help pages."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfy_api.latest import io
+
+from magcache.comfyui.nodes import MagCacheExtension
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "web" / "docs"
+NODES = ("MagCacheAuto", "MagCache", "MagCacheCalibration", "CompileModel", "MagCacheDemoText", "MagCacheDemoDecode")
+LANGUAGES = ("en", "ja", "zh")
+PRODUCT_NAMES = {"MagCache"}
+"""Texts that are the same in every language."""
+OWN_SCRIPT = {"ja": re.compile("[\u3040-\u30ff\u4e00-\u9fff]"), "zh": re.compile("[\u4e00-\u9fff]")}
+KANA = re.compile("[\u3040-\u30ff]")
+
+
+@pytest.fixture
+def schemas(curves_folder: Path) -> dict[str, io.Schema]:
+    found = [node.define_schema() for node in asyncio.run(MagCacheExtension().get_node_list())]
+    return {schema.node_id: schema for schema in found}
+
+
+def page(node: str, language: str) -> Path:
+    return DOCS / f"{node}.md" if language == "en" else DOCS / node / f"{language}.md"
+
+
+def load(language: str, file: str) -> Any:
+    return json.loads((ROOT / "locales" / language / file).read_text(encoding="utf-8"))
+
+
+def texts(tree: dict[str, Any], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every text of a locale file with the keys that lead to it."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from texts(value, (*place, key))
+        else:
+            yield (*place, key), value
+
+
+def in_english(schema: io.Schema) -> dict[str, Any]:
+    return {
+        "display_name": schema.display_name,
+        "description": schema.description,
+        "inputs": {each.id: {"name": each.display_name or each.id, "tooltip": each.tooltip} for each in schema.inputs},
+        "outputs": {str(index): {"name": each.display_name, "tooltip": each.tooltip} for index, each in enumerate(schema.outputs)},
+    }
+
+
+def outline(text: str) -> list[str]:
+    """The headings, list items, table rows and diagrams of a page by their kind: the same in every translation."""
+    return re.findall(r"^(#+ |- |\d+\. |\||```)", text, re.MULTILINE)
+
+
+def test_these_are_all_nodes(schemas: dict[str, io.Schema]):
+    assert set(schemas) == set(NODES)
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_node_explains_itself(schemas: dict[str, io.Schema], node: str):
+    schema = schemas[node]
+    assert schema.description
+    assert [each.id for each in (*schema.inputs, *schema.outputs) if not each.tooltip] == []
+    # The demo's nodes shall not stand in the way of those who search for an encoder or a decoder.
+    assert schema.search_aliases or schema.category == "MagCache/demo"
+
+
+def test_english_is_what_the_schemas_say(schemas: dict[str, io.Schema]):
+    english = load("en", "nodeDefs.json")
+    for node in english.values():
+        for each in node["inputs"].values():
+            assert all(option == text for option, text in each.pop("options", {}).items())
+    assert english == {node: in_english(schema) for node, schema in schemas.items()}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("file", ["nodeDefs.json", "main.json"])
+def test_every_language_has_every_text(language: str, file: str):
+    english, found = dict(texts(load("en", file))), dict(texts(load(language, file)))
+    assert found.keys() == english.keys()
+    assert [place for place, text in found.items() if not text.strip()] == []
+    # The frontend would take these for placeholders, plurals and links.
+    assert [place for place, text in found.items() if set(text) & set("{}|@")] == []
+
+
+def test_translated_options_can_be_chosen(schemas: dict[str, io.Schema]):
+    places = [place for place, _ in texts(load("en", "nodeDefs.json")) if "options" in place]
+    assert places
+    for node, _, name, _, option in places:
+        (chosen,) = (each for each in schemas[node].inputs if each.id == name)
+        assert option in chosen.options
+
+
+def test_categories_are_those_of_the_nodes(schemas: dict[str, io.Schema]):
+    assert set(load("en", "main.json")["nodeCategories"]) == {part for schema in schemas.values() for part in schema.category.split("/")}
+
+
+@pytest.mark.parametrize("language", ["ja", "zh"])
+@pytest.mark.parametrize("file", ["nodeDefs.json", "main.json"])
+def test_a_translation_is_one(language: str, file: str):
+    english = dict(texts(load("en", file)))
+    for place, text in texts(load(language, file)):
+        if english[place] in PRODUCT_NAMES:
+            assert text == english[place]
+        elif "options" in place:
+            assert text == text.upper() or OWN_SCRIPT[language].search(text), place
+        else:
+            assert text != english[place] and OWN_SCRIPT[language].search(text), place
+            assert language == "ja" or not KANA.search(text), place
+
+
+def test_the_pack_says_where_its_pages_are():
+    spec = importlib.util.spec_from_file_location("magcache_pack", ROOT / "__init__.py")
+    assert spec and spec.loader
+    pack = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pack)
+    assert (ROOT / pack.WEB_DIRECTORY / "docs").resolve() == DOCS
+
+
+def test_there_are_pages_for_every_node_and_language_and_no_others():
+    assert {path for path in (ROOT / "web").rglob("*") if path.is_file()} == {
+        page(node, language) for node in NODES for language in LANGUAGES
+    }
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("node", NODES)
+def test_a_page_tells_of_every_input_under_the_name_it_has(schemas: dict[str, io.Schema], node: str, language: str):
+    text, names = page(node, language).read_text(encoding="utf-8"), load(language, "nodeDefs.json")[node]
+    assert text.startswith(f"# {names['display_name']}\n")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    for each in schemas[node].inputs:
+        name = names["inputs"][each.id]["name"]
+        cell = f"`{name}`" if language == "en" else f"{name}（`{each.id}`）"
+        assert [row for row in rows if row.startswith(f"| {cell} | ")], cell
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_page_says_the_same_in_every_language(node: str):
+    english, japanese, chinese = (page(node, language).read_text(encoding="utf-8") for language in LANGUAGES)
+    assert outline(japanese) == outline(english) == outline(chinese)
+    assert not OWN_SCRIPT["ja"].search(english)
+    assert KANA.search(japanese)
+    assert OWN_SCRIPT["zh"].search(chinese) and not KANA.search(chinese)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("node", NODES)
+def test_a_page_names_nodes_as_they_are_named(node: str, language: str):
+    """Bold names that begin with MagCache are nodes; a page in another language uses their names there."""
+    known = {each["display_name"] for each in load(language, "nodeDefs.json").values()}
+    named = set(re.findall(r"\*\*(MagCache[^*`]*)\*\*", page(node, language).read_text(encoding="utf-8")))
+    assert named <= known
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("node", NODES)
+def test_links_and_images_of_a_page_resolve(node: str, language: str):
+    """The frontend resolves them from the folder of all pages, also those in a page of a subfolder."""
+    text = page(node, language).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)|(?:src|href)=\"([^\"]+)", text):
+        place = "".join(target)
+        assert place.startswith("https://") or (DOCS / place).is_file(), place
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_recommended_settings_are_those_of_the_readme(language: str):
+    def settings(path: Path) -> list[str]:
+        return re.findall(r"\| (`\S+` \| [\d.]+ \| [\d.]+ \| \d+) \|$", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert settings(page("MagCache", language)) == settings(ROOT / "README.md") != []
