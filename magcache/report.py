@@ -95,7 +95,10 @@ class RunReport:
                 "MagCache: nothing was skipped, because the conditioning, the size or the patches changed between steps and no "
                 "residual was safe to reuse."
             )
-        return "MagCache: nothing was skipped. Raise magcache_thresh or magcache_K, or lower retention_ratio, for more speed."
+        return (
+            "MagCache: nothing was skipped. For more speed raise speedup (MagCache Auto), or raise magcache_thresh or magcache_K or "
+            "lower retention_ratio (MagCache)."
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {

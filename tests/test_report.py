@@ -65,7 +65,7 @@ def test_no_warning_when_something_was_reused():
         (report("cxxx"), "With 4 steps there is little to skip"),
         (report("c" * 8 + "c" * 8, steps=8), "With 8 steps"),
         (report("c" * 10 + "x" * 10), "the conditioning, the size or the patches changed between steps"),
-        (report("c" * 10), "Raise magcache_thresh or magcache_K, or lower retention_ratio"),
+        (report("c" * 10), "raise speedup (MagCache Auto), or raise magcache_thresh"),
     ],
     ids=["few steps", "few steps refused", "few steps many evaluations", "refused", "nothing"],
 )

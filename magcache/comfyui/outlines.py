@@ -194,7 +194,7 @@ def check_architecture(model: Any, model_type: str) -> None:
     if curve.family != family.name:
         fitting = [name for name in library.known_curves() if library.load(name, 0).family == family.name]
         raise ModelMismatchError(
-            f"model_type {model_type!r} was measured on {curve.family}, but this model is {family.name}. "
+            f"The curve {model_type!r} was measured on {curve.family}, but this model is {family.name}. "
             f"Choose 'auto' or one of: {', '.join(fitting)}."
         )
 
