@@ -11,6 +11,9 @@ import matplotlib.pyplot as plt
 
 OURS = "MagCache"
 _STYLES = {OURS: ("#d62728", 2.6), "plain sampling, fewer steps": ("#222222", 1.8), "published rule": ("#1f77b4", 1.8)}
+_OTHERS = ["#7fb2d9", "#ff9f1c", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#98df8a", "#7f7f7f", "#c5b0d5"]
+_LOWEST_DB = 15
+"""Below this a picture has nothing to do with the one it is compared with; the figure leaves it out."""
 
 
 def write(models: dict[str, Any], folder: Path) -> None:
@@ -19,11 +22,14 @@ def write(models: dict[str, Any], folder: Path) -> None:
     figure, rows = plt.subplots(len(models), 2, figsize=(12, 4.6 * len(models)), squeeze=False, layout="constrained")
     for axes, (name, model) in zip(rows, models.items(), strict=True):
         for axis, (title, value) in zip(axes, (("mean", fmean), ("worst prompt", min)), strict=True):
+            axis.set_prop_cycle(color=_OTHERS)
             for method, scores in _by_method(model).items():
                 colour, width = _STYLES.get(method, (None, 1.0))
                 points = sorted((score["nfe"], value(score["psnr"])) for score in scores)
-                axis.plot(*zip(*points, strict=True), "o-", label=method, color=colour, linewidth=width, markersize=3 + width)
+                look = {"color": colour} if colour else {}
+                axis.plot(*zip(*points, strict=True), "o-", label=method, linewidth=width, markersize=3 + width, **look)
             axis.set(title=f"{name}: {title}", xlabel=f"evaluations of {model['setting']['steps']}", ylabel="PSNR to sampling in full, dB")
+            axis.set_ylim(bottom=_LOWEST_DB)
             axis.grid(alpha=0.25)
     rows[0][1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(folder / "quality.png", dpi=110)
@@ -41,7 +47,8 @@ def _lines(models: dict[str, Any]) -> Iterator[str]:
     yield "# Quality at an equal number of evaluations"
     yield ""
     yield "Measured by `python -m benchmarks.quality`. PSNR in dB to sampling in full, mean / worst prompt;"
-    yield "the number of evaluations where it is not the one of the column. What a peer could not reach is left empty."
+    yield "the number of evaluations where it is not the one of the column. What a peer could not reach is left empty. The figure"
+    yield f"(`quality.png`) leaves out what lies below {_LOWEST_DB} dB."
     for name, model in models.items():
         setting = model["setting"]
         targets = sorted({score["target"] for score in model["scores"]}, reverse=True)
