@@ -10,21 +10,22 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
-from uuid import uuid4
 
 import numpy as np
 
 from .errors import CurveError
+from .files import read_text, write_text
 from .gram import Blocks, Matrix, compose, resample
 from .json_values import floats, items, mapping, number, rows, shown, table, text, whole
 
 FORMAT, VERSION = "magcache.curve", 2
 SAME_SIGMA = 1e-4
 """Two sigmas closer than this (relative to the larger) are one: schedules are computed in fp32 and stored rounded."""
-_NAME = re.compile(r"(?!auto$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MAX_BYTES = 64 * 2**20
+"""Curve files are some hundred kilobytes; all products of a thousand steps would still fit."""
+_NAME = re.compile(r"(?!auto$)(?!(?i:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RATIO_RANGE = (1e-3, 1e3)
 _LARGEST_LOG = 100.0
 """A steep end of a curve, carried on to a far sigma, shall not overflow."""
@@ -236,24 +237,14 @@ class MagnitudeCurve:
     def load(cls, path: str | os.PathLike[str]) -> MagnitudeCurve:
         """Read a curve file. Raises `CurveError` when it cannot be read or understood."""
         try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
+            document = json.loads(read_text(path, MAX_BYTES))
         except (OSError, ValueError, RecursionError) as error:
             raise CurveError(f"{path} cannot be read as a curve: {error}") from None
         return cls.from_json(document, source=str(path))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a curve file in one piece: a reader finds the old file or the new one, never half of it."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{uuid4().hex}")
-        try:
-            with part.open("x", encoding="utf-8") as file:
-                json.dump(self.to_json(), file, indent=1)
-                file.write("\n")
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        """Write a curve file in one piece: a reader finds the old file or the new one, never half of it. Raises `OSError`."""
+        write_text(path, json.dumps(self.to_json(), indent=1) + "\n")
 
 
 def check_name(name: str) -> str:
@@ -261,7 +252,7 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise CurveError(
             f"{name!r:.120} cannot name a curve: use letters, digits, '.', '_' and '-', beginning with a letter or digit, "
-            "at most 100 of them; 'auto' is taken."
+            "at most 100 of them; 'auto' is taken, and so are Windows' names of devices (con, nul, com1, …)."
         )
     return name
 
