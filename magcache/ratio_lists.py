@@ -29,7 +29,7 @@ _FLAT = rf"\[\s*{_NUMBER}(?:\s*,\s*{_NUMBER})*\s*(?:,\s*)?\]"
 _LIST = rf"(?:\[\s*{_FLAT}(?:\s*,\s*{_FLAT})*\s*(?:,\s*)?\]|{_FLAT})"
 _TIMES = r"(?:\s*\*\s*(\d{1,4})(?![\d.]))?"
 _PART = re.compile(f"({_LIST}){_TIMES}")
-_SUM = re.compile(rf"{_LIST}{_TIMES}(?:\s*\+\s*{_LIST}{_TIMES})*(?!\s*[+*])")
+_SUM = re.compile(rf"{_LIST}{_TIMES}(?:\s*\+\s*{_LIST}{_TIMES})*(?P<more>\s*[+*])?")
 _LABEL = re.compile(r"[\"']?(?P<label>\w[\w.-]*)[\"']?(?:\s*[:=]\s*|\s+)(?:[A-Za-z_][\w.]*\(\s*)*$")
 _BRANCH = re.compile(r"cond|uncond|ref|branch\d+")
 
@@ -142,13 +142,13 @@ def _find(text: str, source: str) -> list[_Found]:
     for match in _SUM.finditer(text):
         line, counted = line + text.count("\n", counted, match.start()), match.start()
         try:
-            rows = _rows(match[0])
+            rows = () if match["more"] else _rows(match[0])
         except (ValueError, SyntaxError, TypeError) as error:
             raise CurveError(f"{source} holds a list in line {line} that cannot be read: {error}. Correct it or remove it.") from None
         before = text[max(0, match.start() - 200) : match.start()]
         label = _LABEL.search(before)
         # A part of something that is not numbers throughout is not a list to go by.
-        if max(map(len, rows)) > 1 and not before.rstrip().endswith(("[", "+", "*")):
+        if max(map(len, rows), default=0) > 1 and not before.rstrip().endswith(("[", "+", "*")):
             found.append(_Found(label["label"] if label else "", line, rows))
     if not found:
         raise CurveError(
