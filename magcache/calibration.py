@@ -11,10 +11,12 @@ import torch
 
 from .curve import MagnitudeCurve, same_sigma
 from .errors import CalibrationError
+from .json_values import shown
 
 _TINY = 1e-8
 _SAMPLE_TOKENS, _SAMPLE_VALUES = 1024, 65_536
 """Of every residual a fixed, even sample is kept for the errors of reuse: at most so many tokens and numbers (0.25 MB)."""
+_MOST_RUNS = 1_000_000
 
 
 @dataclass(slots=True)
@@ -89,7 +91,7 @@ class Recorder:
 def averaged(earlier: MagnitudeCurve, new: MagnitudeCurve) -> MagnitudeCurve:
     """Both measurements in one curve; every run counts the same. `provenance["runs"]` keeps their number.
 
-    Raises `CalibrationError` when they were not measured at the same sigmas or not with the same branches.
+    Raises `CalibrationError` when they were not measured at the same sigmas or not with the same branches, or when that number is none.
     """
     same = len(earlier.sigmas) == len(new.sigmas) and all(map(same_sigma, earlier.sigmas, new.sigmas))
     if not same or set(earlier.ratios) != set(new.ratios) or set(earlier.products) != set(new.products):
@@ -98,7 +100,12 @@ def averaged(earlier: MagnitudeCurve, new: MagnitudeCurve) -> MagnitudeCurve:
             f"this run ({new.steps} sigmas; {', '.join(new.ratios)}), so they cannot be averaged. Calibrate with the same steps, "
             "sampler, scheduler, shift and CFG, or under another name."
         )
-    runs = int(earlier.provenance.get("runs", 1))
+    runs = earlier.provenance.get("runs", 1)
+    if not isinstance(runs, int) or not 1 <= runs <= _MOST_RUNS:
+        raise CalibrationError(
+            f"The curve {earlier.name!r} says that it is the mean of {shown(runs)} runs; expected a whole number from 1 to {_MOST_RUNS:,}. "
+            "Correct its provenance, or calibrate under another name."
+        )
 
     def mean(row: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
         return tuple((runs * one + two) / (runs + 1) for one, two in zip(row, other, strict=True))

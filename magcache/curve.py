@@ -10,22 +10,27 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
-from uuid import uuid4
 
 import numpy as np
 
 from .errors import CurveError
+from .files import read_text, write_text
 from .gram import Blocks, Matrix, compose, resample
 from .json_values import floats, items, mapping, number, rows, shown, table, text, whole
 
 FORMAT, VERSION = "magcache.curve", 2
 SAME_SIGMA = 1e-4
 """Two sigmas closer than this (relative to the larger) are one: schedules are computed in fp32 and stored rounded."""
-_NAME = re.compile(r"(?!auto$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MAX_BYTES = 64 * 2**20
+"""Curve files are some hundred kilobytes; all products of a thousand steps would still fit."""
+_NAME = re.compile(r"(?!auto$)(?!(?i:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RATIO_RANGE = (1e-3, 1e3)
+_LARGEST_PRODUCT = 1e12
+"""Products are in units of a residual's mean square; what is far larger was not measured, and its sums would overflow."""
+_DEEPEST = 50
+"""Provenance is nested at most so deep: what Python can still hold it may not be able to write."""
 _LARGEST_LOG = 100.0
 """A steep end of a curve, carried on to a far sigma, shall not overflow."""
 
@@ -84,16 +89,15 @@ class MagnitudeCurve:
             raise CurveError(f"{where}: sigmas must fall from step to step, by more than {SAME_SIGMA} of their size, but they do not.")
         if not self.ratios:
             raise CurveError(f"{where} has no branch. Expected ratios such as {{'cond': [1.0, …]}}.")
+        steps = len(self.sigmas)
         for title, series in (("ratios", self.ratios), ("spread", self.spread), ("distance", self.distance)):
             for branch, values in series.items():
                 low, high = _RATIO_RANGE if title == "ratios" else (-1e-6, _RATIO_RANGE[1])
-                _check_numbers(values, f"{where}: {title}[{branch!r}]", low, high)
-                if len(values) != len(self.sigmas):
-                    raise CurveError(
-                        f"{where}: {title}[{branch!r}] has {len(values)} values for {len(self.sigmas)} sigmas; there must be one a step."
-                    )
+                _check_numbers(values, f"{where}: {title}[{branch!r:.60}]", low, high)
+                if len(values) != steps:
+                    raise CurveError(f"{where}: {title}[{branch!r:.60}] has {len(values)} values for {steps} sigmas; one a step is needed.")
         if any(not 0 < step < len(self.sigmas) for step in self.masked):
-            raise CurveError(f"{where}: masked steps {self.masked} must lie between 1 and {len(self.sigmas) - 1}.")
+            raise CurveError(f"{where}: masked steps {self.masked!s:.60} must lie between 1 and {len(self.sigmas) - 1}.")
         _check_numbers(self.vetoes, f"{where}: vetoes", low=0.0)
         if self.gate is not None:
             _check_number(self.gate, f"{where}: gate", low=0.0)
@@ -101,8 +105,16 @@ class MagnitudeCurve:
             _check_number(self.preset.threshold, f"{where}: the preset's threshold", low=0.0)
             _check_number(self.preset.retention, f"{where}: the preset's retention", low=0.0, high=1.0)
             _check_number(self.preset.max_skip, f"{where}: the preset's max_skip", low=0.0)
-        for pair, matrix in self.products.items():
-            _check_products(matrix, len(self.sigmas), f"{where}: products[{pair}]")
+        for (one, other), matrix in self.products.items():
+            _check_products(matrix, len(self.sigmas), f"{where}: products[{one + ',' + other!r:.60}]")
+        lone = ("uncond", "uncond") in self.products and ("cond", "uncond") not in self.products
+        if self.products and (lone or ("cond", "cond") not in self.products):
+            raise CurveError(
+                f"{where}: products of {list(self.products)!s:.120} lack those of 'cond' with itself or with 'uncond'. "
+                "Calibrate again, or leave products out."
+            )
+        if _deeper(self.provenance, _DEEPEST):
+            raise CurveError(f"{where}: provenance is nested more than {_DEEPEST} deep. Shorten it.")
         for name in ("ratios", "spread", "distance", "products", "provenance"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
@@ -236,24 +248,14 @@ class MagnitudeCurve:
     def load(cls, path: str | os.PathLike[str]) -> MagnitudeCurve:
         """Read a curve file. Raises `CurveError` when it cannot be read or understood."""
         try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
+            document = json.loads(read_text(path, MAX_BYTES))
         except (OSError, ValueError, RecursionError) as error:
             raise CurveError(f"{path} cannot be read as a curve: {error}") from None
         return cls.from_json(document, source=str(path))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a curve file in one piece: a reader finds the old file or the new one, never half of it."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{uuid4().hex}")
-        try:
-            with part.open("x", encoding="utf-8") as file:
-                json.dump(self.to_json(), file, indent=1)
-                file.write("\n")
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        """Write a curve file in one piece: a reader finds the old file or the new one, never half of it. Raises `OSError`."""
+        write_text(path, json.dumps(self.to_json(), indent=1) + "\n")
 
 
 def check_name(name: str) -> str:
@@ -261,7 +263,7 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise CurveError(
             f"{name!r:.120} cannot name a curve: use letters, digits, '.', '_' and '-', beginning with a letter or digit, "
-            "at most 100 of them; 'auto' is taken."
+            "at most 100 of them; 'auto' is taken, and so are Windows' names of devices (con, nul, com1, …)."
         )
     return name
 
@@ -285,7 +287,22 @@ def _check_products(matrix: Sequence[Sequence[float]], steps: int, where: str) -
     if len(matrix) != steps or any(len(row) != steps for row in matrix):
         raise CurveError(f"{where} must have {steps} rows of {steps} numbers, one for each pair of steps.")
     for row in matrix:
-        _check_numbers(row, where, low=-math.inf)
+        _check_numbers(row, where, -_LARGEST_PRODUCT, _LARGEST_PRODUCT)
+
+
+def _deeper(value: object, depth: int) -> bool:
+    """Whether lists and objects are nested more than `depth` deep; level by level, so that no depth is too much to ask."""
+    level = [value]
+    for _ in range(depth + 1):
+        held = {id(inner): inner for outer in level for inner in _held(outer)}
+        level = list(held.values())
+    return bool(level)
+
+
+def _held(value: object) -> Sequence[object]:
+    if isinstance(value, Mapping):
+        return list(cast("Mapping[str, object]", value).values())
+    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
 
 
 def _products(value: object) -> dict[tuple[str, str], tuple[tuple[float, ...], ...]]:

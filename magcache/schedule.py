@@ -18,6 +18,8 @@ from .planner import Reuse, Reuses, best_steps, gap_costs, reuses
 
 MAX_SKIP = 6
 """A budget plan reuses at most so many steps in a row."""
+MOST_STEPS = 1000
+"""A budget is planned for at most so many steps: time and memory grow with their square, to a second and 130 MB."""
 _EARLY_WEIGHT, _EARLY_STEPS = 100.0, 3
 """Where errors are only expected, not measured, a gap at the first step counts so many times one at the last, and so many steps are
 computed at first."""
@@ -199,12 +201,16 @@ def plan_budget(
 
     The first two steps (three where only magnitudes were measured) and the last are computed, as are steps at a veto or an expert
     switch of the curve and those whose sigma is outside `window` (highest, lowest) or lower than any that was measured. Raises
-    `SettingsError` when no plan has that many evaluations, naming the nearest.
+    `InfeasibleError` when no plan has that many evaluations, naming the nearest, and `SettingsError` for more than 1000 steps.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     steps = len(sigmas)
-    if nfe >= steps or not _falling(sigmas):
+    if not sigmas or nfe >= steps or not _falling(sigmas):
         return compute_all(sigmas)
+    if steps > MOST_STEPS:
+        raise SettingsError(
+            f"The run has {steps} steps; a speed-up can be planned for at most {MOST_STEPS}. Use fewer steps or a threshold."
+        )
     products, weight, first = curve.products_at(sigmas, guidance), np.ones(steps), 2
     if products is None:
         products, weight, first = expected_products(_levels(curve, sigmas), sigmas), _EARLY_WEIGHT ** np.linspace(1, 0, steps), _EARLY_STEPS

@@ -76,6 +76,16 @@ def test_runs_of_few_steps_are_computed_in_full(curve: MagnitudeCurve, steps: in
     assert plan_speedup(curve, SIGMAS[:steps], 2.0).nfe == steps
 
 
+@pytest.mark.parametrize("nfe", [-1, 0, 1])
+def test_a_run_without_steps_has_an_empty_plan(curve: MagnitudeCurve, nfe: int):
+    assert plan_budget(curve, (), nfe=nfe).reused == ()
+
+
+def test_a_run_of_more_steps_than_memory_allows_is_refused(curve: MagnitudeCurve):
+    with pytest.raises(SettingsError, match="1001 steps; a speed-up can be planned for at most 1000"):
+        plan_budget(curve, curve.sigmas_for(1001), nfe=500)
+
+
 def test_steps_outside_the_window_and_at_vetoes_are_computed():
     curve = measured(np.cumsum(np.random.default_rng(0).normal(size=(20, 50)), axis=0) + 4, vetoes=(SIGMAS[9],))
     plan = plan_budget(curve, SIGMAS, nfe=15, window=(SIGMAS[4], SIGMAS[14]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -194,3 +195,10 @@ def test_averaging_counts_every_run_the_same():
 def test_only_like_is_averaged(other: dict):
     with pytest.raises(CalibrationError, match="cannot be averaged"):
         averaged(curve_of(0), curve_of(1, **other))
+
+
+@pytest.mark.parametrize("runs", ["many", None, 0, -1, 1.5, 10**400, [2]], ids=str)
+def test_a_number_of_runs_that_is_none_is_refused(runs: object):
+    earlier = replace(curve_of(0), provenance={"runs": runs})
+    with pytest.raises(CalibrationError, match="expected a whole number"):
+        averaged(earlier, curve_of(1))

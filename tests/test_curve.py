@@ -104,7 +104,9 @@ def test_refuses_impossible_numbers(changes: dict[str, Any], complaint: str):
     assert "'test'" in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "auto", "", ".hidden", "-x", "a b", "a\n", "é", "x" * 101, "a\0"])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "a\\b", "auto", "", ".hidden", "-x", "a b", "a\n", "é", "x" * 101, "a\0", "con", "NUL.v2", "Com1"]
+)
 def test_refuses_names_that_are_not_file_names(name: str):
     with pytest.raises(CurveError, match="cannot name a curve"):
         make(name=name)
@@ -112,7 +114,7 @@ def test_refuses_names_that_are_not_file_names(name: str):
         check_name(name)
 
 
-@pytest.mark.parametrize("name", ["flux", "wan2.1_t2v_1.3B", "my-curve.v2", "automatic", "7", "x" * 100])
+@pytest.mark.parametrize("name", ["flux", "wan2.1_t2v_1.3B", "my-curve.v2", "automatic", "control", "com10", "7", "x" * 100])
 def test_accepts_ordinary_names(name: str):
     assert check_name(name) == make(name=name).name == name
 
@@ -134,6 +136,48 @@ def test_same_sigma():
     assert not same_sigma(0.01, 0.01002)
     assert not same_sigma(0.0, 1e-6)
     assert not same_sigma(math.inf, 1.0)
+
+
+FLAT = ((1.0,) * 4,) * 4
+
+
+@pytest.mark.parametrize("pairs", [[("cond", "")], [("uncond", "uncond")], [("cond", "cond"), ("uncond", "uncond")]])
+def test_refuses_products_that_guidance_cannot_compose(pairs: list[tuple[str, str]]):
+    with pytest.raises(CurveError, match="lack those of 'cond'"):
+        make(products=dict.fromkeys(pairs, FLAT))
+
+
+@pytest.mark.parametrize("size", [1e13, -1e300])
+def test_refuses_products_whose_sums_would_overflow(size: float):
+    with pytest.raises(CurveError, match="at step 3"):
+        make(products={("cond", "cond"): (*FLAT[:3], (1.0, 1.0, 1.0, size))})
+
+
+def test_refuses_provenance_too_deep_to_be_written():
+    deep: object = 1
+    for _ in range(100_000):
+        deep = {"a": [deep]}
+    with pytest.raises(CurveError, match="provenance is nested more than 50 deep"):
+        make(provenance={"workflow": deep})
+    circle: list[object] = []
+    circle.append(circle)
+    with pytest.raises(CurveError, match="nested"):
+        make(provenance={"circle": circle})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ratios": {"x" * 10_000: (1.0,)}},
+        {"masked": (9,) * 10_000},
+        {"products": {("x" * 10_000, "cond"): FLAT}},
+        {"products": {("x" * 9999, ""): ()}},
+    ],
+)
+def test_messages_stay_short(changes: dict[str, Any]):
+    with pytest.raises(CurveError) as error:
+        make(**changes)
+    assert len(str(error.value)) < 500
 
 
 # Resampling
@@ -251,6 +295,11 @@ def test_file_round_trip(tmp_path: Path):
     assert MagnitudeCurve.load(path) == curve
     assert MagnitudeCurve.load(str(path)) == curve
     assert [file.name for file in path.parent.iterdir()] == ["test.json"]
+
+
+def test_a_byte_order_mark_is_no_obstacle(tmp_path: Path):
+    (tmp_path / "mark.json").write_text(json.dumps(make().to_json()), encoding="utf-8-sig")
+    assert MagnitudeCurve.load(tmp_path / "mark.json") == make()
 
 
 def test_file_can_be_read_by_everyone_that_other_files_can(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""`magcache`: what curves there are, what a plan would do, and a demo of it all."""
+"""`magcache`: what curves there are, what a plan would do, lists of others in and out, and a demo of it all."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rich.table import Table
 
 from ..curve import MagnitudeCurve
 from ..curves import known_curves, load_curve
-from ..errors import CurveError, MagCacheError
 from ..schedule import Plan, Settings, best_reuse, evaluations_for, plan_budget, plan_run
+from .common import console, errors_as_messages, find_curve
+from .exchange import export_list, import_list
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-console = Console()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -56,8 +56,8 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show which steps of a run would be computed and which reused."""
-    with _errors_as_messages():
-        found = _find_curve(curve, steps)
+    with errors_as_messages():
+        found = find_curve(curve, steps)
         sigmas = found.sigmas_for(steps or found.steps)
         if speedup is None:
             rule: dict[str, Any] = asdict(_settings(found, threshold, max_skip, retention))
@@ -83,7 +83,7 @@ def demo(
     from ..demo.report import write_report
     from ..demo.run import PROMPTS, run_demo
 
-    with _errors_as_messages():
+    with errors_as_messages():
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True)) as bars:
             total = bars.add_task("runs", total=3 * len(PROMPTS) + 2)
@@ -117,24 +117,8 @@ def demo(
     console.print(f"[bold]{facts['measured_speedup']:.2f}× faster[/bold] (predicted {facts['predicted_speedup']:.2f}×). Report: {page}")
 
 
-class _errors_as_messages:  # noqa: N801
-    """Shows an expected error as one line instead of a traceback, and ends with status 1."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, MagCacheError):
-            Console(stderr=True).print(f"[red]Error:[/red] {error}", highlight=False, soft_wrap=True)
-            raise typer.Exit(1)
-
-
-def _find_curve(given: str, steps: int | None) -> MagnitudeCurve:
-    if given in known_curves():
-        return load_curve(given, steps)
-    if Path(given).is_file():
-        return MagnitudeCurve.load(given)
-    raise CurveError(f"{given!r} is neither a curve file nor a known curve: {', '.join(known_curves())}.")
+app.command("import")(import_list)
+app.command("export")(export_list)
 
 
 def _settings(curve: MagnitudeCurve, threshold: float | None, max_skip: int | None, retention: float | None) -> Settings:
