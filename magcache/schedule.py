@@ -211,14 +211,14 @@ def plan_budget(
         raise SettingsError(
             f"The run has {steps} steps; a speed-up can be planned for at most {MOST_STEPS}. Use fewer steps or a threshold."
         )
-    products, weight, first = curve.products_at(sigmas, guidance), np.ones(steps), 2
+    products, early, first = curve.products_at(sigmas, guidance), 1.0, 2
     if products is None:
-        products, weight, first = expected_products(_levels(curve, sigmas), sigmas), _EARLY_WEIGHT ** np.linspace(1, 0, steps), _EARLY_STEPS
+        products, early, first = expected_products(_levels(curve, sigmas), sigmas), _EARLY_WEIGHT, _EARLY_STEPS
     always = {_nearest(sigmas, sigma) for sigma in (*curve.vetoes, *(curve.sigmas[step] for step in curve.masked))}
     lowest = max(window[1], curve.sigmas[-1] * (1 - SAME_SIGMA) if curve.products else 0.0)
     allowed = np.array([lowest <= sigma <= window[0] and step not in always for step, sigma in enumerate(sigmas)])
     options = reuses(products, np.asarray(sigmas), min(MAX_SKIP, steps), reuse)
-    found = best_steps(gap_costs(products, np.asarray(sigmas), options, weight), min(first, steps), allowed)
+    found = best_steps(gap_costs(products, np.asarray(sigmas), options, early ** np.linspace(1, 0, steps)), min(first, steps), allowed)
     if nfe not in found:
         raise InfeasibleError(steps, nfe, min(found, key=lambda count: abs(count - nfe)))
     return _recipes(sigmas, found[nfe][1], options)
