@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
@@ -19,19 +20,21 @@ _LOWEST_DB = 15
 def write(models: dict[str, Any], folder: Path) -> None:
     """`quality.md` and `quality.png` in `folder`."""
     (folder / "quality.md").write_text("\n".join(_lines(models)) + "\n", encoding="utf-8")
+    names = list(dict.fromkeys(name for model in models.values() for name in _by_method(model)))
+    others = zip((name for name in names if name not in _STYLES), itertools.cycle(_OTHERS))
+    looks = {**_STYLES, **{name: (colour, 1.0) for name, colour in others}}
     figure, rows = plt.subplots(len(models), 2, figsize=(12, 4.6 * len(models)), squeeze=False, layout="constrained")
     for axes, (name, model) in zip(rows, models.items(), strict=True):
         for axis, (title, value) in zip(axes, (("mean", fmean), ("worst prompt", min)), strict=True):
-            axis.set_prop_cycle(color=_OTHERS)
             for method, scores in _by_method(model).items():
-                colour, width = _STYLES.get(method, (None, 1.0))
+                colour, width = looks[method]
                 points = sorted((score["nfe"], value(score["psnr"])) for score in scores)
-                look = {"color": colour} if colour else {}
-                axis.plot(*zip(*points, strict=True), "o-", label=method, linewidth=width, markersize=3 + width, **look)
+                axis.plot(*zip(*points, strict=True), "o-", label=method, color=colour, linewidth=width, markersize=3 + width)
             axis.set(title=f"{name}: {title}", xlabel=f"evaluations of {model['setting']['steps']}", ylabel="PSNR to sampling in full, dB")
             axis.set_ylim(bottom=_LOWEST_DB)
             axis.grid(alpha=0.25)
-    rows[0][1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    handles = {line.get_label(): line for axis in rows.flat for line in axis.lines}
+    figure.legend(handles.values(), handles.keys(), fontsize=8, loc="outside right upper")
     figure.savefig(folder / "quality.png", dpi=110)
     plt.close(figure)
 
