@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 
@@ -68,30 +68,36 @@ def run_bench(bench: Bench, prompts: int, speedup: float) -> dict[str, dict[str,
     return results
 
 
+def lines(models: dict[str, Any]) -> Iterator[str]:
+    """The results as a page."""
+    yield "# One calibration for other settings"
+    yield ""
+    yield "Mean PSNR in dB to sampling in full: with a curve calibrated at 30 Euler steps (shift 3, simple) and with one calibrated under"
+    yield "the very settings of the row. Measured by `python -m benchmarks.transfer`."
+    for name, model in models.items():
+        yield ""
+        yield f"| {name}, {model['speedup']}×, {model['prompts']} prompts | NFE | 30 Euler steps | own calibration | difference |"
+        yield "| --- | --- | --- | --- | --- |"
+        for title, row in model["rows"].items():
+            difference = row["base"] - row["special"]
+            yield f"| {title} | {row['nfe']:.0f} | {row['base']:.1f} | {row['special']:.1f} | {difference:+.1f} |"
+
+
 def main(
     out: Annotated[Path, typer.Option(help="Folder for transfer.json and transfer.md.")] = Path(__file__).parent / "results",
     prompts: Annotated[int, typer.Option(min=1)] = 8,
     speedup: float = 2.0,
-    only: Annotated[str | None, typer.Option(help="image or video; both by default.")] = None,
+    only: Annotated[str | None, typer.Option(help="image or video: measure one and keep what is known of the other.")] = None,
 ) -> None:
-    torch.set_num_threads(max(1, torch.get_num_threads()))
     start_comfyui()
-    results = {bench.name: run_bench(bench, prompts, speedup) for bench in BENCHES if only in (None, bench.name)}
     out.mkdir(parents=True, exist_ok=True)
-    (out / "transfer.json").write_text(json.dumps({"speedup": speedup, "prompts": prompts, "models": results}, indent=1))
-    lines = [
-        "# One calibration for other settings",
-        "",
-        f"Mean PSNR in dB to sampling in full at {speedup}×, {prompts} prompts: with a curve calibrated at 30 Euler steps (shift 3,",
-        "simple) and with one calibrated under the very settings of the row. Measured by `python -m benchmarks.transfer`.",
-    ]
-    for name, rows in results.items():
-        lines += ["", f"| {name} | NFE | 30 Euler steps | own calibration | difference |", "| --- | --- | --- | --- | --- |"]
-        lines += [
-            f"| {title} | {row['nfe']:.0f} | {row['base']:.1f} | {row['special']:.1f} | {row['base'] - row['special']:+.1f} |"
-            for title, row in rows.items()
-        ]
-    (out / "transfer.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path = out / "transfer.json"
+    models: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for bench in BENCHES:
+        if only in (None, bench.name):
+            models[bench.name] = {"prompts": prompts, "speedup": speedup, "rows": run_bench(bench, prompts, speedup)}
+    path.write_text(json.dumps(models, indent=1), encoding="utf-8")
+    (out / "transfer.md").write_text("\n".join(lines(models)) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
