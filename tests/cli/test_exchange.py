@@ -6,25 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from magcache import MagnitudeCurve, load_curve
-from magcache.cli.main import app
 
-runner = CliRunner()
-
-
-def run(*arguments: str) -> str:
-    result = runner.invoke(app, list(arguments))
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(*arguments: str) -> str:
-    result = runner.invoke(app, list(arguments))
-    assert result.exit_code == 1
-    assert isinstance(result.exception, SystemExit)
-    return " ".join(result.stderr.split())
+from .calls import refused, run
 
 
 @pytest.mark.parametrize(("name", "branches"), [("flux", "cond"), ("wan2.1_t2v_14B", "interleaved")])
@@ -57,7 +42,7 @@ def test_export_takes_the_variant_measured_nearest_to_the_steps():
     assert tuple(exported) == load_curve("flux_kontext", 28).ratios["cond"]
 
 
-@pytest.mark.parametrize("name", ["../mine", "/tmp/mine", "C:mine", "nul", "auto", ""])
+@pytest.mark.parametrize("name", ["../mine", "/elsewhere/mine", "C:mine", "nul", "auto", ""])
 def test_a_name_cannot_lead_out_of_the_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     inner = tmp_path / "inner"
     inner.mkdir()

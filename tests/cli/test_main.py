@@ -6,25 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from magcache import known_curves, load_curve
-from magcache.cli.main import app
 
-runner = CliRunner()
-
-
-def run(*arguments: str) -> str:
-    result = runner.invoke(app, list(arguments))
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(*arguments: str) -> str:
-    result = runner.invoke(app, list(arguments))
-    assert result.exit_code == 1
-    assert isinstance(result.exception, SystemExit)
-    return " ".join(result.stderr.split())
+from .calls import refused, run
 
 
 def test_curves_lists_every_shipped_curve_with_its_recommended_settings():
