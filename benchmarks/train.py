@@ -6,7 +6,7 @@
 Rectified flow with logit-normal sigmas (shift 3), AdamW with a cosine, an average of the weights, and one prompt in ten left out
 for classifier-free guidance. Most of the training is done with a part of the blocks; then the model grows to its full depth
 without changing its function and is trained on. Trained in diffusers (ComfyUI's Flux works in place and has no gradient) and
-saved under the names that ComfyUI's stock loader reads. On two CPU cores each takes about an hour.
+saved under the names that ComfyUI's stock loader reads.
 """
 
 from __future__ import annotations
