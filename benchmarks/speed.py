@@ -2,7 +2,8 @@
 
     python -m benchmarks.speed
 
-Runs with and without MagCache take turns; figures are medians.
+At the size that the models draw and at a larger one, where a step has more of the work that a real model's has. Runs with and without
+MagCache take turns; figures are medians.
 """
 
 from __future__ import annotations
@@ -19,15 +20,24 @@ import typer
 from rich.console import Console
 
 from benchmarks.comfyui_host import Host, start_comfyui, with_magcache
-from benchmarks.quality import BENCHES, Bench, make_cases
+from benchmarks.quality import BENCHES, Bench, Case, make_cases
 
+LARGER = {"image": 4, "video": 2}
+"""Times as wide and as high."""
 console = Console()
 
 
-def run_bench(bench: Bench, repeats: int, speedups: tuple[float, ...] = (2.0, 3.0)) -> dict[str, Any]:
+def enlarged(case: Case, factor: int) -> Case:
+    """The prompt with noise for a picture `factor` times as wide and high."""
+    *rest, height, width = case.noise.shape
+    return Case(case.prompt, torch.randn(*rest, height * factor, width * factor, generator=torch.Generator().manual_seed(0)))
+
+
+def run_bench(bench: Bench, factor: int, repeats: int, speedups: tuple[float, ...] = (2.0, 3.0)) -> dict[str, Any]:
     from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
 
-    tuning, (case, *_) = make_cases(bench.small, 1)
+    first, (second, *_) = make_cases(bench.small, 1)
+    tuning, case = enlarged(first, factor), enlarged(second, factor)
     setting, full_runs, results = bench.setting, list[float](), dict[str, Any]()
     with tempfile.TemporaryDirectory() as folder:
         host = Host(bench.small, Path(folder))
@@ -67,7 +77,12 @@ def main(
     only: Annotated[str | None, typer.Option(help="image or video; both by default.")] = None,
 ) -> None:
     start_comfyui()
-    results = {bench.name: run_bench(bench, repeats) for bench in BENCHES if only in (None, bench.name)}
+    results = {
+        title: run_bench(bench, factor, repeats)
+        for bench in BENCHES
+        for title, factor in ((bench.name, 1), (f"{bench.name}, {LARGER[bench.name]} times as wide and high", LARGER[bench.name]))
+        if only in (None, bench.name)
+    }
     out.mkdir(parents=True, exist_ok=True)
     (out / "speed.json").write_text(json.dumps({"threads": torch.get_num_threads(), "repeats": repeats, "models": results}, indent=1))
     console.print_json(data=results)

@@ -3,17 +3,19 @@
     python -m benchmarks.train image
     python -m benchmarks.train video
 
-Rectified flow with logit-normal sigmas (shift 3), AdamW with a cosine, an average of the weights, and one prompt in ten left out
-for classifier-free guidance. Most of the training is done with a part of the blocks; then the model grows to its full depth
-without changing its function and is trained on. Trained in diffusers (ComfyUI's Flux works in place and has no gradient) and
-saved under the names that ComfyUI's stock loader reads.
+Rectified flow with logit-normal sigmas (shift 3), Muon for the blocks' matrices and AdamW for the rest, a cosine, an average of the
+weights, and one prompt in ten left out for classifier-free guidance. Most of the training is done with a part of the blocks (the
+video model begins with stills); then the model grows to its full depth without changing its function and is trained on. Trained in
+diffusers (ComfyUI's Flux works in place and has no gradient) and saved under the names that ComfyUI's stock loader reads.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +26,9 @@ import typer
 from rich.console import Console
 from safetensors.torch import save_file
 
+from benchmarks import video_world
 from benchmarks.small_models import IMAGE, VIDEO, SmallModel, Tensors
+from magcache.demo import world
 
 SHIFT, UNIFORM, DROPOUT, AVERAGE = 3.0, 0.2, 0.1, 0.999
 
@@ -35,6 +39,9 @@ class Stage:
     batch: int
     rate: float
     """Peak learning rate."""
+    draw: Callable[[str, np.random.Generator], np.ndarray]
+    grown: bool = False
+    """With all of the blocks."""
 
 
 class Name(str, Enum):
@@ -44,10 +51,13 @@ class Name(str, Enum):
 
 MODELS = {Name.image: IMAGE, Name.video: VIDEO}
 STAGES = {
-    Name.image: (Stage(3600, 32, 1.5e-3), Stage(800, 32, 8e-4)),
-    Name.video: (Stage(2400, 16, 1.5e-3), Stage(1200, 8, 6e-4)),
+    Name.image: (Stage(3600, 32, 3e-3, world.draw), Stage(800, 32, 2e-3, world.draw, grown=True)),
+    Name.video: (
+        Stage(900, 128, 4e-3, video_world.draw_still),
+        Stage(1200, 16, 3e-3, video_world.draw),
+        Stage(900, 8, 2e-3, video_world.draw, grown=True),
+    ),
 }
-"""With a part of the blocks, then with all of them."""
 
 console = Console()
 
@@ -65,13 +75,31 @@ def sample_sigmas(count: int) -> torch.Tensor:
     return SHIFT * sigmas / (1 + (SHIFT - 1) * sigmas)
 
 
-def make_batch(small: SmallModel, rng: np.random.Generator, size: int) -> tuple[torch.Tensor, Tensors]:
+def make_batch(small: SmallModel, stage: Stage, rng: np.random.Generator) -> tuple[torch.Tensor, Tensors]:
     """Latents and text, some prompts left empty."""
     everything = small.prompts()
-    prompts = [everything[rng.integers(len(everything))] for _ in range(size)]
-    drawn = np.stack([small.draw(prompt, rng) for prompt in prompts])
+    prompts = [everything[rng.integers(len(everything))] for _ in range(stage.batch)]
+    drawn = np.stack([stage.draw(prompt, rng) for prompt in prompts])
     text = small.encode(["" if rng.random() < DROPOUT else prompt for prompt in prompts])
     return torch.from_numpy(np.ascontiguousarray(small.to_latent(drawn))), text
+
+
+def make_optimisers(small: SmallModel, model: torch.nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for everything else."""
+    matrices = [weight for block in small.blocks(model) for weight in block.parameters() if weight.dim() == 2]
+    taken = {id(weight) for weight in matrices}
+    others = [weight for weight in model.parameters() if id(weight) not in taken]
+    return [
+        torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=rate / 2, weight_decay=0.01, betas=(0.9, 0.99)),
+    ]
+
+
+def rate_factor(step: int, steps: int) -> float:
+    """A short way up, then a cosine down to a fiftieth."""
+    warm_up = min(100, steps // 10 + 1)
+    progress = min(1.0, step / steps)
+    return min(1.0, (step + 1) / warm_up) * (0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2)
 
 
 def train(small: SmallModel, model: torch.nn.Module, stage: Stage, out: Path, seed: int, bf16: bool) -> torch.nn.Module:
@@ -81,28 +109,21 @@ def train(small: SmallModel, model: torch.nn.Module, stage: Stage, out: Path, se
     average = copy.deepcopy(model)
     if bf16:
         use_bfloat16(small, model)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=stage.rate, weight_decay=0.01, betas=(0.9, 0.99))
-    warm_up = min(100, stage.steps // 10 + 1)
-    schedule = torch.optim.lr_scheduler.SequentialLR(
-        optimiser,
-        [
-            torch.optim.lr_scheduler.LinearLR(optimiser, 0.01, total_iters=warm_up),
-            torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, stage.steps - warm_up), eta_min=stage.rate / 50),
-        ],
-        [warm_up],
-    )
+    optimisers = make_optimisers(small, model, stage.rate)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: rate_factor(step, stage.steps)) for each in optimisers]
     began, losses = time.perf_counter(), []
     for step in range(1, stage.steps + 1):
-        clean, text = make_batch(small, rng, stage.batch)
+        clean, text = make_batch(small, stage, rng)
         sigma = sample_sigmas(stage.batch)
         noise = torch.randn_like(clean)
         noisy = torch.lerp(clean, noise, sigma.view(-1, *[1] * (clean.dim() - 1)))
         loss = torch.nn.functional.mse_loss(small.velocity(model, noisy, sigma, text), noise - clean)
-        optimiser.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+        for optimiser, schedule in zip(optimisers, schedules, strict=True):
+            optimiser.step()
+            schedule.step()
         decay = min(AVERAGE, step / (step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
@@ -130,10 +151,14 @@ def main(
 ) -> None:
     small = MODELS[name]
     out = out or small.checkpoint
-    first, last = (Stage(max(1, round(stage.steps * scale)), stage.batch, stage.rate) for stage in STAGES[name])
     torch.manual_seed(seed)
-    model = small.load(start) if start else train(small, small.build(small.divisor), first, out, seed, bf16)
-    train(small, small.grow(model), last, out, seed + 1, bf16)
+    model = small.load(start) if start else small.build(small.divisor)
+    for index, stage in enumerate(STAGES[name]):
+        if start and not stage.grown:
+            continue
+        stage = replace(stage, steps=max(1, round(stage.steps * scale)))
+        console.print(f"stage {index + 1}: {stage.steps} steps of {stage.batch}")
+        model = train(small, small.grow(model) if stage.grown else model, stage, out, seed + index, bf16)
 
 
 if __name__ == "__main__":

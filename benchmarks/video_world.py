@@ -6,6 +6,7 @@ The shapes, colours and backgrounds are those of the demo's pictures.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,10 +30,19 @@ def prompts() -> list[str]:
 
 def draw(prompt: str, rng: np.random.Generator) -> Array:
     """One video of `prompt`, (3, FRAMES, SIDE, SIDE) in [-1, 1], its path and size drawn from `rng`."""
+    return _render(prompt, np.linspace(-REACH, REACH, FRAMES).tolist(), rng)
+
+
+def draw_still(prompt: str, rng: np.random.Generator) -> Array:
+    """One frame from anywhere in a video of `prompt`, (3, 1, SIDE, SIDE)."""
+    return _render(prompt, [rng.uniform(-REACH, REACH)], rng)
+
+
+def _render(prompt: str, path: Sequence[float], rng: np.random.Generator) -> Array:
+    """The frames in which the shape has gone each part of its `path`."""
     step_x, step_y = next(MOTIONS[word] for word in prompt.split() if word in MOTIONS)
     radius = rng.uniform(0.44, 0.54)
     middle_x, middle_y = rng.uniform(-0.15, 0.15, size=2)
-    path = np.linspace(-REACH, REACH, FRAMES)
     frames = [world.render(prompt, (middle_x + step_x * way, middle_y + step_y * way), radius, SIDE) for way in path]
     return np.stack(frames, axis=1)
 
