@@ -43,7 +43,7 @@ def test_weights_survive_the_original_names(small: SmallModel):
 def test_a_checkpoint_of_a_few_steps_loads(small: SmallModel, tmp_path):
     path = tmp_path / "small.safetensors"
     torch.manual_seed(0)
-    model = train(small, small.build(small.divisor), Stage(2, 1, 1e-3), path, seed=0, bf16=False)
+    model = train(small, small.build(small.divisor), Stage(2, 1, 1e-3, small.draw), path, seed=0, bf16=False)
     loaded = small.load(path)
     with torch.no_grad():
         assert torch.allclose(small.velocity(loaded, *inputs(small)), small.velocity(model, *inputs(small)), atol=2e-2)
@@ -64,6 +64,14 @@ def test_latents_and_back(small: SmallModel):
 def test_pack_and_back():
     latents = torch.randn(2, 16, 6, 8)
     assert torch.equal(unpack(pack(latents), 6, 8), latents)
+
+
+def test_a_still_is_one_frame_of_a_video():
+    for seed in range(5):
+        still = video_world.draw_still("a red circle moving left on sand", np.random.default_rng(seed))
+        assert still.shape == (3, 1, video_world.SIDE, video_world.SIDE)
+        red = np.argwhere((still[0, 0] > 0.2) & (still[1, 0] < -0.2))
+        assert len(red) > 60
 
 
 def test_a_video_moves_as_its_prompt_says():
