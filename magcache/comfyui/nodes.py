@@ -16,6 +16,7 @@ from ..schedule import Settings, evaluations_for
 from . import library
 from .demo_nodes import DEMO_NODES
 from .outlines import ALIASES, AUTO, BudgetOutline, RecordingOutline, SkippingOutline, check_architecture, known_family
+from .result_nodes import MagCacheCompare, MagCacheReport
 from .wrappers import MagCachePatch
 
 log = logging.getLogger("magcache")
@@ -268,4 +269,4 @@ class MagCacheExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [MagCacheAuto, MagCache, MagCacheCalibration, CompileModel, *DEMO_NODES]
+        return [MagCacheAuto, MagCache, MagCacheCalibration, MagCacheReport, MagCacheCompare, CompileModel, *DEMO_NODES]
