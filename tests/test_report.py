@@ -7,12 +7,15 @@ import json
 import pytest
 
 from magcache.report import Event, RunReport
+from magcache.schedule import Plan
 
 
 def report(decisions: str, seconds: tuple[float, ...] = (), steps: int | None = None, residual_bytes: int = 0) -> RunReport:
     """A run written as one letter an evaluation: c computed, r reused, x planned to be reused but computed."""
     events = [Event(1 - i / 50, i, planned=letter in "rx", reused=letter == "r") for i, letter in enumerate(decisions)]
-    return RunReport.of("flux", len(decisions) if steps is None else steps, events, seconds, residual_bytes)
+    count = len(decisions) if steps is None else steps
+    plan = Plan(tuple(1 - i / 50 for i in range(count)), tuple(letter in "rx" for letter in decisions[:count]), (0.0,) * count)
+    return RunReport.of("flux", plan, events, seconds, residual_bytes)
 
 
 def test_counts():

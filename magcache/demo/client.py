@@ -12,16 +12,14 @@ from typing import Any
 
 import httpx
 import numpy as np
-import numpy.typing as npt
 import websocket
 from PIL import Image
 
 from ..errors import MagCacheError
+from ..metrics import Picture
 
 Workflow = dict[str, Any]
 """A workflow in ComfyUI's API format: node id -> class_type and inputs."""
-Picture = npt.NDArray[np.uint8]
-"""(height, width, 3), 0 to 255."""
 
 
 class WorkflowError(MagCacheError):
