@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -15,6 +16,8 @@ from .report import CALIBRATION, RunReport, Step, size_of
 
 WIDTH, HEIGHT = 960, 680
 _LEFT, _RIGHT = 96, 936
+_HEAD_WIDTH = 600
+"""What the speed-ups beside it leave for the line under the headline."""
 _FOOT = 606
 """Where the panels end and the axis begins."""
 _PAPER, _INK, _GREY, _RULE = "#ffffff", "#1c2430", "#5f6b7a", "#e3e7ec"
@@ -39,11 +42,11 @@ def figure(report: RunReport, title: str = "") -> npt.NDArray[np.uint8]:
 
 def message(text: str) -> npt.NDArray[np.uint8]:
     """A picture that says `text` where there is no run to show: (height, WIDTH, 3)."""
-    lines = _wrapped(text, 64)
+    lines = textwrap.wrap(text, 72)
     canvas = Canvas(WIDTH, 120 + 34 * len(lines), _PAPER)
-    canvas.text(48, 66, "MagCache Report", _LARGE, _INK)
+    canvas.text(24, 58, "MagCache Report", _LARGE, _INK)
     for number, line in enumerate(lines):
-        canvas.text(48, 112 + 34 * number, line, _TEXT, _GREY)
+        canvas.text(24, 104 + 34 * number, line, _TEXT, _GREY)
     return canvas.pixels()
 
 
@@ -83,10 +86,13 @@ class _Panel:
 def _head(canvas: Canvas, title: str, report: RunReport) -> None:
     canvas.text(24, 58, f"{report.nfe} of {report.evaluations} evaluations computed", _LARGE, _INK)
     parts = [title] if title else []
-    parts.append("measures a curve, skips nothing" if report.curve == CALIBRATION else f"curve {report.curve}")
+    parts.append("measured this curve, nothing skipped" if report.curve == CALIBRATION else f"curve {report.curve}")
     if report.residual_bytes:
         parts.append(f"residuals {size_of(report.residual_bytes)}")
-    canvas.text(24, 98, " · ".join(parts), _TEXT, _GREY)
+    line = " · ".join(parts)
+    while canvas.width_of(line, _TEXT) > _HEAD_WIDTH:
+        line = line[:-2] + "…"
+    canvas.text(24, 98, line, _TEXT, _GREY)
     right = _RIGHT
     if report.measured is not None:
         canvas.text(right, 66, f"{report.measured:.2f}x", _NUMBER, _INK, "rs")
@@ -113,7 +119,7 @@ def _legend(canvas: Canvas, steps: Sequence[Step]) -> None:
 def _curve(canvas: Canvas, steps: Sequence[Step], top: float, bottom: float) -> None:
     """γ at every step."""
     ratios = [step.ratio for step in steps if step.ratio is not None]
-    margin = max(0.1 * (max(ratios) - min(ratios)), 0.005)
+    margin = max(0.1 * (max(ratios) - min(ratios)), 0.02)
     panel = _Panel(canvas, len(steps), top, bottom, min(*ratios, 1.0) - margin, max(*ratios, 1.0) + margin)
     panel.frame("magnitude ratio of the curve", 2, steps)
     points = [(panel.x(step), panel.y(ratio)) for step, ratio in enumerate(ratios)]
@@ -131,14 +137,17 @@ def _bars(canvas: Canvas, steps: Sequence[Step], top: float, bottom: float) -> N
     full = median([seconds for step, seconds in zip(steps, spent, strict=True) if step.computed and seconds] or spent)
     unit, name, digits = (1000, "ms", 0) if full < 1 else (1, "s", 1 if full < 10 else 0)
     panel = _Panel(canvas, len(steps), top, bottom, 0, unit * min(max(spent) * 1.08, full * _TALLEST_BAR))
-    panel.frame(f"time of each step in {name} (line: median of those computed)", digits if panel.high > 4 else 1, steps)
+    some_reused = any(step.reused for step in steps)
+    title = f"time of each step in {name}" + " (line: median of those computed)" * some_reused
+    panel.frame(title, digits if panel.high > 4 else 1, steps)
     side = 0.38 * panel.slot
     for step, seconds in zip(steps, spent, strict=True):
         value, x = seconds * unit, panel.x(step.index)
         canvas.rectangle(x - side, panel.y(min(value, panel.high)), x + side, bottom, _colour(step), min(3, side / 2))
         if value > panel.high:
             canvas.text(x + side + 6, top, f"{value:.{digits}f} {name}", 20, _GREY, "la")
-    canvas.line([(_LEFT, panel.y(full * unit)), (_RIGHT, panel.y(full * unit))], _INK, 1)
+    if some_reused:
+        canvas.line([(_LEFT, panel.y(full * unit)), (_RIGHT, panel.y(full * unit))], _INK, 1)
 
 
 def _axis(canvas: Canvas, steps: Sequence[Step]) -> None:
@@ -158,12 +167,3 @@ def _ticks(low: float, high: float) -> Iterator[float]:
     step = next(wide * factor for factor in (5, 2, 1) if (high - low) / (wide * factor) >= 2)
     for number in range(math.ceil(low / step), math.floor(high / step) + 1):
         yield number * step
-
-
-def _wrapped(text: str, letters: int) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) > letters:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
