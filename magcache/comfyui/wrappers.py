@@ -148,7 +148,8 @@ class MagCachePatch:
         """Remember and tell how a run went."""
         conclusion = outline.conclude() if outline.conclude else Conclusion(report.line(), outline.ratios)
         report = replace(report, ratios=conclusion.ratios)
-        self.last_runs.add(report, conclusion.text)
+        if report.events:
+            self.last_runs.add(report, conclusion.text)
         self.finished(report, conclusion.text)
 
     def predict_noise(self, executor: Any, x: torch.Tensor, timestep: torch.Tensor, model_options: dict[str, Any], seed: int | None) -> Any:
