@@ -91,7 +91,7 @@ class RunReport:
                 evaluations=len(events[index]),
                 computed=sum(not event.reused for event in events[index]),
                 refused=sum(event.planned and not event.reused for event in events[index]),
-                seconds=None if math.isnan(seconds[index]) else seconds[index],
+                seconds=None if not events[index] or math.isnan(seconds[index]) else seconds[index],
             )
             for index, sigma in enumerate(self.plan.sigmas)
         ]
