@@ -44,7 +44,7 @@ class MagCacheReport(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(display_name="figure", tooltip="The report as a picture."),
-                io.String.Output(display_name="text", tooltip="The report as text, with a line for each evaluation of the model."),
+                io.String.Output(display_name="text", tooltip="The report as text, with a line for each step."),
                 io.MatchType.Output(template=_ANYTHING, display_name="after", tooltip="What came in as 'after', unchanged."),
             ],
             hidden=[io.Hidden.unique_id],
