@@ -63,7 +63,7 @@ class Comparison:
         if len(values) == 1:
             return f"{name} {worst:.{digits}f}{unit}"
         place = values.index(worst) + 1
-        return f"{name} mean {fmean(values):.{digits}f}{unit} · worst {worst:.{digits}f}{unit} (picture {place} of {len(values)})"
+        return f"{name} mean {fmean(values):.{digits}f}{unit}, worst {worst:.{digits}f}{unit} (picture {place} of {len(values)})"
 
 
 def side_by_side(reference: Picture, picture: Picture, gain: int) -> Picture:

@@ -147,9 +147,10 @@ class RunReport:
         if self.curve == CALIBRATION:
             parts.append("measuring")
         else:
-            parts.append(f"{sum(step.reused for step in self.outcomes())} skipped")
-        if self.measured is not None:
-            parts.append(f"{self.measured:.1f}× so far")
+            computed = {event.step for event in self.events if not event.reused}
+            parts.append(f"{len({event.step for event in self.events} - computed)} skipped")
+        if (speedup := self.measured) is not None:
+            parts.append(f"{speedup:.1f}× so far")
         return " · ".join(parts)
 
     def table(self) -> str:

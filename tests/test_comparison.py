@@ -40,9 +40,9 @@ def test_text_of_one_picture():
 def test_text_of_a_video_tells_the_mean_and_the_worst_of_each_figure():
     text = Comparison((40.0, 30.0, 35.0), (0.9, 0.8, 0.7), (0.1, 0.2, 0.6)).text()
     assert text == (
-        "PSNR mean 35.00 dB · worst 30.00 dB (picture 2 of 3)\n"
-        "SSIM mean 0.8000 · worst 0.7000 (picture 3 of 3)\n"
-        "LPIPS mean 0.3000 · worst 0.6000 (picture 3 of 3)"
+        "PSNR mean 35.00 dB, worst 30.00 dB (picture 2 of 3)\n"
+        "SSIM mean 0.8000, worst 0.7000 (picture 3 of 3)\n"
+        "LPIPS mean 0.3000, worst 0.6000 (picture 3 of 3)"
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import comfy.model_management
 import comfy.utils
 import numpy as np
+import numpy.typing as npt
 import torch
 from comfy_api.latest import io, ui
 
@@ -56,7 +57,7 @@ class MagCacheReport(io.ComfyNode):
         models = [("", model)] if model_2 is None else [("model", model), ("model_2", model_2)]
         sections = [section for title, each in models for section in _sections(title, each)]
         said = "\n".join(section.line for section in sections)
-        picture = _as_image(np.concatenate([section.picture for section in sections]))
+        picture = _as_images(np.concatenate([section.picture for section in sections])[None])
         show(said, cls.hidden.unique_id)
         text = "\n\n".join(section.text for section in sections)
         return io.NodeOutput(picture, text, after, ui=_previews(picture, said, cls))
@@ -91,9 +92,9 @@ class MagCacheCompare(io.ComfyNode):
     def execute(cls, reference, images, gain) -> io.NodeOutput:
         _check_alike(reference, images)
         compared = Comparison.of(_pairs(reference, images), lpips_here(min(images.shape[1:3])))
-        pictures = torch.cat([_as_image(side_by_side(*pair, gain)) for pair in _pairs(reference, images)])
+        pictures = _as_images(np.stack([side_by_side(*pair, gain) for pair in _pairs(reference, images)]))
         text = compared.text()
-        show(text, cls.hidden.unique_id)
+        show(text.replace("\n", " · "), cls.hidden.unique_id)  # The newer of the browser's two ways to draw nodes drops line breaks.
         worst = pictures[compared.worst : compared.worst + 1]
         return io.NodeOutput(pictures, text, fmean(compared.psnr), fmean(compared.ssim), ui=_previews(worst, text, cls))
 
@@ -139,9 +140,9 @@ def _previews(pictures: torch.Tensor, text: str, cls: type[io.ComfyNode]) -> dic
     return {**ui.PreviewImage(pictures, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
 
 
-def _as_image(picture: Picture) -> torch.Tensor:
-    """One picture as ComfyUI has it: (1, height, width, 3), 0 to 1."""
-    return torch.from_numpy(picture.astype(np.float32) / 255)[None]
+def _as_images(pictures: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """Pictures (count, height, width, 3) as ComfyUI has them, 0 to 1."""
+    return torch.from_numpy(pictures).float().div_(255)
 
 
 def _check_alike(reference: torch.Tensor, images: torch.Tensor) -> None:

@@ -50,7 +50,7 @@ def test_report_and_comparison_are_shown_and_true(client: Client):
     figures = [float(figure) for figure in re.findall(r"(?:mean|worst) ([\d.]+)", text)]
     decibels, likenesses = [psnr(*pair) for pair in pairs], [ssim(*pair) for pair in pairs]
     assert figures[:4] == pytest.approx([sum(decibels) / 2, min(decibels), sum(likenesses) / 2, min(likenesses)], abs=0.006)
-    assert outcome.texts["compare"] == [text]
+    assert outcome.texts["compare"] == [text.replace("\n", " · ")]
     (worst,) = [client.picture(place) for place in outcome.shown["compare"]["images"]]
     pair = pairs[decibels.index(min(decibels))]
     panel = worst[-4 - 256 : -4, -2 - 256 : -2]
