@@ -140,6 +140,11 @@ class MagnitudeCurve:
                 ratios.append(math.exp(min(max(rise, -_LARGEST_LOG), _LARGEST_LOG)))
         return tuple(ratios[: len(sigmas)])
 
+    def mean_ratios_at(self, sigmas: Sequence[float]) -> tuple[float, ...]:
+        """As `ratios_at`, the mean over the branches in the logarithm."""
+        rows = [self.ratios_at(sigmas, branch) for branch in self.ratios]
+        return tuple(math.exp(sum(map(math.log, column)) / len(column)) for column in zip(*rows, strict=True))
+
     def products_at(self, sigmas: Sequence[float], guidance: float) -> Matrix | None:
         """Inner products of the residuals at `sigmas`, of the two branches composed with `guidance`; None if none were recorded."""
         if not self.products:

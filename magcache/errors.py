@@ -21,6 +21,10 @@ class ModelMismatchError(MagCacheError):
     """The curve was measured on another architecture than the model it is applied to."""
 
 
+class PictureError(MagCacheError):
+    """Pictures cannot be compared with each other."""
+
+
 class CalibrationError(MagCacheError):
     """A calibration run did not see what a curve needs."""
 

@@ -188,6 +188,11 @@ class Session:
         wholes = {id(part.whole): part.whole.nbytes for record in records for part in record.residuals.values()}
         self._peak_bytes = max(self._peak_bytes, sum(wholes.values()))
 
+    def so_far(self) -> RunReport:
+        """What has happened until now, with the times that are known without waiting for the device."""
+        seconds = self._stopwatch.seconds_so_far() if self._stopwatch else []
+        return RunReport.of(self._curve, self.plan, self._events, seconds, self._peak_bytes)
+
     def close(self) -> RunReport:
         """Free every residual and tell what happened."""
         self._records.clear()
@@ -195,4 +200,4 @@ class Session:
         if self._stopwatch:
             self._stopwatch.mark()
             seconds = self._stopwatch.seconds()
-        return RunReport.of(self._curve, self.plan.steps, self._events, seconds, self._peak_bytes)
+        return RunReport.of(self._curve, self.plan, self._events, seconds, self._peak_bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import torch
 
@@ -32,6 +32,14 @@ class Stopwatch:
         if self._marks and isinstance(self._marks[-1], torch.cuda.Event):
             self._marks[-1].synchronize()
         return [_between(before, after) for before, after in pairwise(self._marks)]
+
+    def seconds_so_far(self) -> list[float]:
+        """As `seconds`, up to the last mark that the device has reached; does not wait for it."""
+        return [_between(before, after) for before, after in pairwise(takewhile(_reached, self._marks))]
+
+
+def _reached(mark: float | torch.cuda.Event) -> bool:
+    return not isinstance(mark, torch.cuda.Event) or mark.query()
 
 
 def _between(before: float | torch.cuda.Event, after: float | torch.cuda.Event) -> float:

@@ -232,8 +232,13 @@ def test_beyond_the_ends():
     assert curve.ratios_at((80.0, 0.8), "cond")[1] == pytest.approx(1.2)
 
 
+def test_the_mean_over_the_branches_is_one_of_logarithms():
+    expected = [1.0, *(math.sqrt(cond * uncond) for cond, uncond in ((1.2, 1.1), (0.9, 0.95), (0.8, 0.7)))]
+    assert make().mean_ratios_at((1.0, 0.8, 0.5, 0.1)) == pytest.approx(expected)
+
+
 def test_short_runs():
-    assert make().ratios_at((), "cond") == ()
+    assert make().ratios_at((), "cond") == () == make().mean_ratios_at(())
     assert make().ratios_at((0.3,), "cond") == (1.0,)
 
 

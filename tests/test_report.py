@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from magcache.report import Event, RunReport
+from magcache.report import CALIBRATION, Event, RunReport
+from magcache.schedule import Plan
 
 
 def report(decisions: str, seconds: tuple[float, ...] = (), steps: int | None = None, residual_bytes: int = 0) -> RunReport:
     """A run written as one letter an evaluation: c computed, r reused, x planned to be reused but computed."""
     events = [Event(1 - i / 50, i, planned=letter in "rx", reused=letter == "r") for i, letter in enumerate(decisions)]
-    return RunReport.of("flux", len(decisions) if steps is None else steps, events, seconds, residual_bytes)
+    count = len(decisions) if steps is None else steps
+    plan = Plan(tuple(1 - i / 50 for i in range(count)), tuple(letter in "rx" for letter in decisions[:count]), (0.0,) * count)
+    return RunReport.of("flux", plan, events, seconds, residual_bytes)
 
 
 def test_counts():
@@ -91,3 +95,62 @@ def test_to_json():
         "decisions": ["compute", "reuse", "compute"],
         "seconds": [1.0, 0.25, 1.0],
     }
+
+
+def of_steps(*letters: str, planned: str, seconds: tuple[float, ...] = ()) -> RunReport:
+    """A run with a group of evaluations for each step, as a sampler such as Heun makes."""
+    plan = Plan(tuple(1 - i / 50 for i in range(len(planned))), tuple(letter == "r" for letter in planned), (0.0,) * len(planned))
+    events = [Event(plan.sigmas[step], step, plan.reused[step], letter == "r") for step, group in enumerate(letters) for letter in group]
+    return RunReport.of("flux", plan, events, seconds, 0)
+
+
+def test_evaluations_of_a_step_are_put_together():
+    run = of_steps("c", "cc", "rr", "rc", planned="ccrr", seconds=(1.0, 1.0, 2.0, 0.25, 0.5, 0.25, 1.0))
+    steps = run.outcomes()
+    assert [step.evaluations for step in steps] == [1, 2, 2, 2]
+    assert [step.computed for step in steps] == [1, 2, 0, 1]
+    assert [step.refused for step in steps] == [0, 0, 0, 1]
+    assert [step.reused for step in steps] == [False, False, True, False]
+    assert [step.seconds for step in steps] == [1.0, 3.0, 0.75, 1.25]
+    assert [step.sigma for step in steps] == list(run.plan.sigmas)
+
+
+def test_a_step_is_only_told_what_is_known():
+    run = of_steps("c", "cc", "r", planned="ccrr", seconds=(1.0, 0.5))
+    first, second, third, last = run.outcomes()
+    assert (first.seconds, second.seconds, third.seconds) == (1.0, None, None)
+    assert (last.evaluations, last.reused) == (0, False), "a step that was not reached is not reused"
+    assert {step.ratio for step in run.outcomes()} == {None}
+    assert [step.ratio for step in replace(run, ratios=(1.0, 0.9, 0.8, 0.7)).outcomes()] == [1.0, 0.9, 0.8, 0.7]
+
+
+def test_an_evaluation_outside_of_the_plan_belongs_to_no_step():
+    run = report("cr")
+    run = replace(run, events=(Event(2.0, None, False, False), *run.events), seconds=(1.0, 2.0, 0.5))
+    assert [step.seconds for step in run.outcomes()] == [2.0, 0.5]
+    assert run.evaluations == 3
+
+
+def test_status():
+    assert report("c", steps=28).status(1, 28) == "1 of 28 steps · 0 skipped"
+    assert report("ccrr", (1.0, 1.0, 0.25, 0.25), steps=28).status(4, 28) == "4 of 28 steps · 2 skipped · 1.6× so far"
+    assert report("ccrr", (1.0, 1.0), steps=28).status(4, 28) == "4 of 28 steps · 2 skipped", "the device has not come that far"
+    assert of_steps("c", "cc", "rr", "r", planned="ccrr").status(4, 4) == "4 of 4 steps · 2 skipped", "steps, not evaluations"
+    assert replace(report("cc"), curve=CALIBRATION).status(2, 28) == "2 of 28 steps · measuring"
+
+
+def test_table():
+    run = replace(report("crx", (1.0, 0.0125, 2.0)), ratios=(1.0, 1.0204, 0.9))
+    run = replace(run, plan=replace(run.plan, errors=(0.0, 0.0345, 0.1)))
+    assert run.table().splitlines() == [
+        "step    sigma   ratio   error        ms  blocks",
+        "   0   1.0000   1.000            1000.0  computed",
+        "   1   0.9800   1.020   0.035      12.5  reused",
+        "   2   0.9600   0.900   0.100    2000.0  computed, planned to be reused",
+    ]
+    unknown = report("c", steps=2).table().splitlines()
+    assert unknown[1:] == ["   0   1.0000                            computed", "   1   0.9800                            not reached"]
+
+
+def test_a_calibration_is_not_warned_of():
+    assert replace(report("c" * 20), curve=CALIBRATION).warning() is None

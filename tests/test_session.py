@@ -332,7 +332,19 @@ def test_report():
     assert report.residual_bytes == residual().nbytes
 
 
+def test_report_while_the_run_goes_on():
+    run = session("crc")
+    compute(run, plan("crc").sigmas[0], residual())
+    reuse(run, plan("crc").sigmas[1])
+    report = run.so_far()
+    assert (report.evaluations, report.reused, len(report.seconds)) == (2, 1, 1)
+    assert report.plan == plan("crc")
+    compute(run, plan("crc").sigmas[2], residual())
+    assert run.close().evaluations == 3, "asking does not end the run"
+
+
 def test_report_of_a_run_that_never_began():
+    assert session("cr").so_far().seconds == ()
     report = session("cr").close()
     assert (report.evaluations, report.seconds, report.residual_bytes) == (0, (), 0)
 

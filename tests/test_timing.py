@@ -15,9 +15,10 @@ def test_seconds_between_marks(monkeypatch: pytest.MonkeyPatch):
     clock = iter([10.0, 10.5, 12.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     stopwatch = Stopwatch(torch.device("cpu"))
+    assert stopwatch.seconds_so_far() == []
     for _ in range(3):
         stopwatch.mark()
-    assert stopwatch.seconds() == [0.5, 1.5]
+    assert stopwatch.seconds() == stopwatch.seconds_so_far() == [0.5, 1.5]
 
 
 def test_fewer_than_two_marks():
@@ -39,6 +40,7 @@ def test_real_time():
 def test_cuda_waits_only_when_asked(monkeypatch: pytest.MonkeyPatch):
     milliseconds: Iterator[float] = iter([0.0, 250.0, 1000.0])
     waits: list[float] = []
+    reached = 300.0
 
     class FakeEvent:
         def __init__(self, enable_timing: bool):
@@ -51,6 +53,9 @@ def test_cuda_waits_only_when_asked(monkeypatch: pytest.MonkeyPatch):
         def synchronize(self):
             waits.append(self.at)
 
+        def query(self) -> bool:
+            return self.at <= reached
+
         def elapsed_time(self, later: FakeEvent) -> float:
             return later.at - self.at
 
@@ -59,6 +64,9 @@ def test_cuda_waits_only_when_asked(monkeypatch: pytest.MonkeyPatch):
     stopwatch = Stopwatch(torch.device("cuda:1"))
     for _ in range(3):
         stopwatch.mark()
+    assert stopwatch.seconds_so_far() == [0.25]
+    reached = 1000.0
+    assert stopwatch.seconds_so_far() == [0.25, 0.75]
     assert waits == []
     assert stopwatch.seconds() == [0.25, 0.75]
     assert waits == [1000.0]

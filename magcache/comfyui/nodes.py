@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-
 from comfy_api.latest import ComfyExtension, io
 from comfy_api.torch_helpers import set_torch_compile_wrapper
-from server import PromptServer
 from typing_extensions import override
 
 from ..curve import check_name
-from ..report import RunReport
 from ..schedule import Settings, evaluations_for
+from ..session import CacheDevice
 from . import library
 from .demo_nodes import DEMO_NODES
 from .outlines import ALIASES, AUTO, BudgetOutline, RecordingOutline, SkippingOutline, check_architecture, known_family
-from .wrappers import MagCachePatch
-
-log = logging.getLogger("magcache")
+from .result_nodes import MagCacheCompare, MagCacheReport
+from .telling import Teller
+from .wrappers import MagCachePatch, OutlineOf
 
 
 def _cache_device() -> io.Combo.Input:
@@ -99,7 +95,7 @@ class MagCache(io.ComfyNode):
         if settings.threshold == 0 or settings.max_skip == 0:
             return io.NodeOutput(model)
         check_architecture(model, model_type)
-        patch = MagCachePatch(SkippingOutline(model_type, settings), _tell(cls.hidden.unique_id), cache_device)
+        patch = _patch(SkippingOutline(model_type, settings), cls.hidden.unique_id, cache_device)
         return io.NodeOutput(patch.attach(model))
 
 
@@ -161,7 +157,7 @@ class MagCacheAuto(io.ComfyNode):
             return io.NodeOutput(model)
         check_architecture(model, curve)
         outline = BudgetOutline(speedup, curve, reuse, start_percent, end_percent)
-        return io.NodeOutput(MagCachePatch(outline, _tell(cls.hidden.unique_id), cache_device).attach(model))
+        return io.NodeOutput(_patch(outline, cls.hidden.unique_id, cache_device).attach(model))
 
 
 class MagCacheCalibration(io.ComfyNode):
@@ -203,7 +199,7 @@ class MagCacheCalibration(io.ComfyNode):
     def execute(cls, model, model_type, name="", average=False) -> io.NodeOutput:
         name = check_name(name.strip()) if name.strip() else ""
         known_family(model)
-        patch = MagCachePatch(RecordingOutline(model_type, name, average), _tell(cls.hidden.unique_id))
+        patch = _patch(RecordingOutline(model_type, name, average), cls.hidden.unique_id)
         return io.NodeOutput(patch.attach(model))
 
 
@@ -245,20 +241,9 @@ class CompileModel(io.ComfyNode):
         return io.NodeOutput(model)
 
 
-def _tell(node_id: str | None) -> Callable[[RunReport, str], None]:
-    """Says how a run went: in the log, on the node, and to programs that listen on the websocket."""
-
-    def finished(report: RunReport, text: str) -> None:
-        log.info(text)
-        warning = report.warning() if report.curve != "calibration" else None
-        if warning:
-            log.warning(warning)
-        server = getattr(PromptServer, "instance", None)
-        if server is not None and node_id is not None:
-            server.send_progress_text(warning or text.removeprefix("MagCache: "), node_id)
-            server.send_sync("magcache.report", {"node": node_id, "report": report.to_json()})
-
-    return finished
+def _patch(outline: OutlineOf, node: str | None, cache_device: CacheDevice = "auto") -> MagCachePatch:
+    teller = Teller(node)
+    return MagCachePatch(outline, teller.finished, cache_device, teller.progress)
 
 
 class MagCacheExtension(ComfyExtension):
@@ -268,4 +253,4 @@ class MagCacheExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [MagCacheAuto, MagCache, MagCacheCalibration, CompileModel, *DEMO_NODES]
+        return [MagCacheAuto, MagCache, MagCacheCalibration, MagCacheReport, MagCacheCompare, CompileModel, *DEMO_NODES]

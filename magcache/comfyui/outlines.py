@@ -13,10 +13,11 @@ from ..calibration import Recorder, averaged
 from ..curve import MagnitudeCurve
 from ..errors import MagCacheError, ModelMismatchError
 from ..planner import Reuse
+from ..report import CALIBRATION
 from ..schedule import Settings, best_reuse, compute_all, plan_run, plan_speedup
 from . import library
 from .families import Family, ModelFacts
-from .wrappers import Outline, bare, family_of
+from .wrappers import Conclusion, Outline, bare, family_of
 
 AUTO = "auto"
 ALIASES = {
@@ -61,7 +62,7 @@ class SkippingOutline:
         curve = self._curve(guider.model_patcher, facts)
         if curve is None:
             return Outline(compute_all(sigmas[:-1]), "none")
-        return Outline(plan_run(curve, sigmas[:-1], self.settings), curve.name)
+        return Outline(plan_run(curve, sigmas[:-1], self.settings), curve.name, curve.mean_ratios_at(sigmas[:-1]))
 
     def _curve(self, model: Any, facts: ModelFacts) -> MagnitudeCurve | None:
         family = known_family(model)
@@ -111,7 +112,7 @@ class BudgetOutline:
             reuse=best_reuse(curve) if self.reuse == "auto" else self.reuse,
             window=(sampling.percent_to_sigma(self.start_percent), sampling.percent_to_sigma(self.end_percent)),
         )
-        return Outline(plan, curve.name)
+        return Outline(plan, curve.name, curve.mean_ratios_at(sigmas[:-1]))
 
     def _curve(self, model: Any, facts: ModelFacts, steps: int) -> MagnitudeCurve | None:
         family = known_family(model)
@@ -152,28 +153,29 @@ class RecordingOutline:
         whole = sigmas[0] > _WHOLE * float(model.get_model_object("model_sampling").sigma_max)
         part = "" if whole else f"-below{sigmas[0]:.2f}"
 
-        def conclude() -> str:
+        def conclude() -> Conclusion:
             curve = recorder.curve((self.name or f"{kind}-{mark[:8]}") + part, family.name, provenance)
             if self.average and curve.name in library.own_files():
                 curve = averaged(library.load(curve.name, curve.steps), curve)
             path, runs = library.save(curve), curve.provenance.get("runs", 1)
             said = f"MagCache: calibrated on {curve.steps} steps" + (f", the mean of {runs} runs" if runs > 1 else "")
-            return f"{said}, nothing skipped yet · saved {path} · the next run of this model is faster"
+            said = f"{said}, nothing skipped yet · saved {path} · the next run of this model is faster"
+            return Conclusion(said, curve.mean_ratios_at(sigmas[:-1]))
 
-        return Outline(compute_all(sigmas[:-1]), "calibration", recorder, conclude)
+        return Outline(compute_all(sigmas[:-1]), CALIBRATION, recorder=recorder, conclude=conclude)
 
 
-def _sparing(conclude: Callable[[], str] | None) -> Callable[[], str]:
+def _sparing(conclude: Callable[[], Conclusion] | None) -> Callable[[], Conclusion]:
     """`conclude`, but a picture that is finished is not lost because it could not be measured."""
 
-    def say() -> str:
+    def sparing() -> Conclusion:
         try:
-            return conclude() if conclude else ""
+            return conclude() if conclude else Conclusion("")
         except MagCacheError as error:
             log.warning("%s", error)
-            return f"MagCache: nothing was skipped, and the model could not be calibrated for the next run: {error}"
+            return Conclusion(f"MagCache: nothing was skipped, and the model could not be calibrated for the next run: {error}")
 
-    return say
+    return sparing
 
 
 def known_family(model: Any) -> Family:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import comfy.model_management
@@ -20,6 +20,8 @@ from ..report import RunReport
 from ..schedule import Plan
 from ..session import CacheDevice, Evaluation, Session, StaleResidualError
 from .families import FAMILIES, Family, find_family
+from .last_runs import LastRuns
+from .live import LiveStatus, SamplerCallback
 from .samplers import known_sigmas
 from .stack import BlockStack
 
@@ -35,9 +37,25 @@ class Outline:
 
     plan: Plan
     curve: str
+    ratios: tuple[float, ...] = ()
+    """γ of the curve at each step of the plan; empty without a curve."""
     recorder: Recorder | None = None
-    conclude: Callable[[], str] | None = None
-    """Called when the run has ended by itself; returns what to tell the user."""
+    conclude: Callable[[], Conclusion] | None = None
+    """Called when the run has ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What came of a run beside the picture."""
+
+    text: str
+    """What to tell the user."""
+    ratios: tuple[float, ...] = ()
+    """γ that was measured at each step of the plan."""
+
+
+OutlineOf = Callable[[Any, torch.Tensor, list[float]], Outline]
+"""Tells how a run goes, from ComfyUI's guider, the noise and the sigmas."""
 
 
 class Run:
@@ -68,13 +86,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class MagCachePatch:
-    """MagCache on a model: settings and hooks, no state."""
+    """MagCache on a model: settings and hooks, and the reports of runs that are over; nothing of one that goes on."""
 
-    outline: Callable[[Any, torch.Tensor, list[float]], Outline]
-    """Tells how a run goes, from ComfyUI's guider, the noise and the sigmas."""
+    outline: OutlineOf
     finished: Callable[[RunReport, str], None]
     """Is told how a run went that ended by itself, and in which words."""
     cache_device: CacheDevice = field(default="auto")
+    progress: Callable[[str], None] = field(default=lambda text: None)
+    """Is told during a run how it stands."""
+    last_runs: LastRuns = field(default_factory=LastRuns)
 
     def attach(self, model: Any) -> Any:
         """A clone of ComfyUI's model patcher with this patch on it, in place of an earlier one."""
@@ -89,12 +109,15 @@ class MagCachePatch:
             model.add_wrapper_with_key(kind, KEY, wrapper)
         return model
 
-    def outer_sample(self, executor: Any, noise: torch.Tensor, latent_image: torch.Tensor, sampler: Any, sigmas: torch.Tensor, *args: Any, **kwargs: Any) -> Any:  # fmt: skip # noqa: E501
+    def outer_sample(
+        self, executor: Any, noise: torch.Tensor, latent_image: torch.Tensor, sampler: Any, sigmas: torch.Tensor, denoise_mask: Any = None,
+        callback: SamplerCallback | None = None, *args: Any, **kwargs: Any,
+    ) -> Any:  # fmt: skip
         guider = executor.class_obj
         model = bare(guider.model_patcher.model.diffusion_model)
         if find_family(FAMILIES, model) is None:
             log.warning("MagCache does not know the architecture %s yet; it runs in full.", type(model).__name__)
-            return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+            return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, *args, **kwargs)
         options = guider.model_options["transformer_options"]
         # Innermost, so that what others do around a forward, such as torch.compile's exchange of modules, is done when we look.
         hooks = options["wrappers"][WrappersMP.APPLY_MODEL]
@@ -109,16 +132,25 @@ class MagCachePatch:
             recorder=outline.recorder,
         )
         options[_RUN] = Run(session, known_sigmas(sampler, sigmas))
+        status = LiveStatus(session, self.progress)
         try:
-            result = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+            result = executor(noise, latent_image, sampler, sigmas, denoise_mask, status.following(callback), *args, **kwargs)
         except BaseException:
             session.close()
+            status.stopped()
             raise
         finally:
             del options[_RUN]
-        report = session.close()
-        self.finished(report, outline.conclude() if outline.conclude else report.line())
+        self._conclude(outline, session.close())
         return result
+
+    def _conclude(self, outline: Outline, report: RunReport) -> None:
+        """Remember and tell how a run went."""
+        conclusion = outline.conclude() if outline.conclude else Conclusion(report.line(), outline.ratios)
+        report = replace(report, ratios=conclusion.ratios)
+        if report.events:
+            self.last_runs.add(report, conclusion.text)
+        self.finished(report, conclusion.text)
 
     def predict_noise(self, executor: Any, x: torch.Tensor, timestep: torch.Tensor, model_options: dict[str, Any], seed: int | None) -> Any:
         run: Run | None = model_options.get("transformer_options", {}).get(_RUN)
@@ -170,6 +202,12 @@ class MagCachePatch:
         evaluation.store(keys, [_branch(index) for index in indices], capture.residual if capture.count == 1 else None)
         capture.clear()
         return result
+
+
+def last_runs_of(model: Any) -> LastRuns | None:
+    """What the MagCache on a model patcher, or on what it was cloned from, has done; None if there is none."""
+    hooks = model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY)
+    return hooks[-1].__self__.last_runs if hooks else None
 
 
 def bare(model: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import time
 import uuid
 from collections.abc import Callable
@@ -12,16 +13,17 @@ from typing import Any
 
 import httpx
 import numpy as np
-import numpy.typing as npt
 import websocket
 from PIL import Image
 
 from ..errors import MagCacheError
+from ..metrics import Picture
 
 Workflow = dict[str, Any]
 """A workflow in ComfyUI's API format: node id -> class_type and inputs."""
-Picture = npt.NDArray[np.uint8]
-"""(height, width, 3), 0 to 255."""
+
+
+_PROGRESS_TEXT = 3
 
 
 class WorkflowError(MagCacheError):
@@ -37,6 +39,10 @@ class Outcome:
     """Seconds each node took, by node id."""
     reports: list[dict[str, Any]]
     """What MagCache nodes reported, `magcache.report.RunReport.to_json`."""
+    texts: dict[str, list[str]]
+    """What each node showed on itself, by node id: one after the other, while the workflow ran."""
+    shown: dict[str, dict[str, Any]]
+    """What each node left to be shown when it was done (`images`, `text`, …), by node id."""
 
 
 class Client:
@@ -60,23 +66,24 @@ class Client:
         if answer.is_error:
             raise WorkflowError(f"The server refused the workflow: {_reason(answer.json())}")
         prompt_id = answer.json()["prompt_id"]
-        seconds, reports = self._follow(prompt_id, progress)
-        outputs = self._http.get(f"/history/{prompt_id}").json()[prompt_id]["outputs"]
-        pictures = [self._picture(place) for node in outputs.values() for place in node.get("images", ())]
-        return Outcome(pictures, seconds, reports)
+        outcome = Outcome([], {}, [], {}, {})
+        self._follow(prompt_id, progress, outcome)
+        outcome.shown.update(self._http.get(f"/history/{prompt_id}").json()[prompt_id]["outputs"])
+        outcome.pictures.extend(self.picture(place) for node in outcome.shown.values() for place in node.get("images", ()))
+        return outcome
 
-    def _follow(self, prompt_id: str, progress: Callable[[int, int], None]) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        seconds: dict[str, float] = {}
-        reports: list[dict[str, Any]] = []
-        node, began = None, time.perf_counter()
+    def _follow(self, prompt_id: str, progress: Callable[[int, int], None], outcome: Outcome) -> None:
+        """Note in `outcome` what the server says until the workflow is done."""
+        seconds, node, began = outcome.seconds, None, time.perf_counter()
         while True:
             message = self._events.recv()
             if not isinstance(message, str):
-                continue  # Previews and progress texts.
+                _note_text(message, outcome.texts)
+                continue
             event = json.loads(message)
             kind, data = event["type"], event["data"]
             if kind == "magcache.report":
-                reports.append(data["report"])
+                outcome.reports.append(data["report"])
             elif data.get("prompt_id") != prompt_id:
                 continue
             elif kind == "progress":
@@ -89,11 +96,20 @@ class Client:
                     seconds[node] = seconds.get(node, 0.0) + now - began
                 node, began = data["node"], now
                 if node is None:
-                    return seconds, reports
+                    return
 
-    def _picture(self, place: dict[str, str]) -> Picture:
+    def picture(self, place: dict[str, str]) -> Picture:
+        """A picture that the server keeps, by what `Outcome.shown` says of it."""
         answer = self._http.get("/view", params=place)
         return np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"))
+
+
+def _note_text(message: bytes, texts: dict[str, list[str]]) -> None:
+    """Take in a progress text: its kind, the length of the node's id, the id, the text. Other binary messages are previews."""
+    kind, length = struct.unpack_from(">II", message)
+    if kind == _PROGRESS_TEXT:
+        node = message[8 : 8 + length].decode()
+        texts.setdefault(node, []).append(message[8 + length :].decode())
 
 
 def _reason(answer: dict[str, Any]) -> str:

@@ -13,8 +13,9 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from .client import Picture
-from .run import DemoResult, Quality, Row
+from ..comparison import Comparison
+from ..metrics import Picture, difference
+from .run import DemoResult, Row
 
 DIFFERENCE_GAIN = 8
 _GAP = 4
@@ -64,19 +65,14 @@ def _summary(facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _row(row: Row) -> dict[str, Any]:
     full, cached, fewer = row.full.pictures, row.cached.pictures, row.fewer.pictures
-    differences = [_difference(*pair) for pair in zip(full, cached, strict=True)]
-    quality = Quality.of(full, cached).to_json()
+    differences = [difference(*pair, DIFFERENCE_GAIN) for pair in zip(full, cached, strict=True)]
+    quality = Comparison.of(zip(full, cached, strict=True)).to_json()
     return {
         "prompt": row.prompt,
         "seed": row.seed,
         "note": f"{quality['psnr_mean']:.1f} dB · {row.full.seconds / row.cached.seconds:.2f}×",
         "columns": [[_encoded(picture) for picture in column] for column in (full, cached, differences, fewer)],
     }
-
-
-def _difference(one: Picture, other: Picture) -> Picture:
-    apart = np.abs(one.astype(np.int16) - other.astype(np.int16)) * DIFFERENCE_GAIN
-    return np.clip(apart, 0, 255).astype(np.uint8)
 
 
 def _encoded(picture: Picture) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from ..metrics import psnr, ssim
-from .client import Client, Outcome, Picture, Workflow
+from ..comparison import Comparison
+from ..metrics import Picture
+from .client import Client, Outcome, Workflow
 from .comfyui import find_comfyui, install_node, serve
 
 _HERE = Path(__file__).parent
@@ -57,27 +58,6 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
-    """Closeness to the pictures of all steps."""
-
-    psnr: list[float]
-    ssim: list[float]
-
-    @classmethod
-    def of(cls, full: list[Picture], pictures: list[Picture]) -> Quality:
-        pairs = list(zip(full, pictures, strict=True))
-        return cls([psnr(*pair) for pair in pairs], [ssim(*pair) for pair in pairs])
-
-    def to_json(self) -> dict[str, float]:
-        return {
-            "psnr_mean": mean(self.psnr),
-            "psnr_worst": min(self.psnr),
-            "ssim_mean": mean(self.ssim),
-            "ssim_worst": min(self.ssim),
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class DemoResult:
     """Everything the report shows."""
 
@@ -96,18 +76,16 @@ class DemoResult:
         return sum(row.full.seconds for row in self.rows) / sum(row.cached.seconds for row in self.rows)
 
     @property
-    def cached(self) -> Quality:
+    def cached(self) -> Comparison:
         return self._quality(lambda row: row.cached)
 
     @property
-    def fewer(self) -> Quality:
+    def fewer(self) -> Comparison:
         return self._quality(lambda row: row.fewer)
 
-    def _quality(self, way: Callable[[Row], Measured]) -> Quality:
-        return Quality.of(
-            [picture for row in self.rows for picture in row.full.pictures],
-            [picture for row in self.rows for picture in way(row).pictures],
-        )
+    def _quality(self, way: Callable[[Row], Measured]) -> Comparison:
+        """Closeness to the pictures of all steps."""
+        return Comparison.of(pair for row in self.rows for pair in zip(row.full.pictures, way(row).pictures, strict=True))
 
     def to_json(self) -> dict[str, Any]:
         seconds = {way: mean(getattr(row, way).seconds for row in self.rows) for way in ("full", "cached", "fewer")}

@@ -17,7 +17,10 @@ from magcache.comfyui.nodes import MagCacheExtension
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "web" / "docs"
-NODES = ("MagCacheAuto", "MagCache", "MagCacheCalibration", "CompileModel", "MagCacheDemoText", "MagCacheDemoDecode")
+NODES = (
+    "MagCacheAuto", "MagCache", "MagCacheCalibration", "MagCacheReport", "MagCacheCompare", "CompileModel",
+    "MagCacheDemoText", "MagCacheDemoDecode",
+)  # fmt: skip
 LANGUAGES = ("en", "ja", "zh")
 PRODUCT_NAMES = {"MagCache"}
 """Texts that are the same in every language."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 from comfy_api.latest import io
 
-from magcache.comfyui import nodes
+from magcache.comfyui import nodes, telling
 from magcache.curves import known_curves
 from magcache.errors import CurveError, ModelMismatchError, SettingsError, UnknownCurveError
 
@@ -49,20 +49,22 @@ def test_a_run_skips_and_says_how_it_went(flux: Tiny, caplog: pytest.LogCaptureF
 
 
 def test_the_node_tells_the_browser_too(flux: Tiny, monkeypatch: pytest.MonkeyPatch):
-    told: list[tuple[Any, ...]] = []
+    shown: list[tuple[str, str]] = []
+    sent: list[tuple[str, dict[str, Any]]] = []
 
     class Server:
         def send_progress_text(self, text: str, node: str) -> None:
-            told.append((text, node))
+            shown.append((text, node))
 
         def send_sync(self, event: str, data: dict[str, Any]) -> None:
-            told.append((event, data["node"], data["report"]["decisions"].count("reuse") > 0))
+            sent.append((event, data))
 
-    monkeypatch.setattr(nodes.PromptServer, "instance", Server(), raising=False)
+    monkeypatch.setattr(telling.PromptServer, "instance", Server(), raising=False)
     sample(flux, apply(flux.model), count=20)
-    assert told[0][1] == "7"
-    assert told[0][0].startswith("20 evaluations")
-    assert told[1] == ("magcache.report", "7", True)
+    assert {node for _, node in shown} == {"7"}
+    assert shown[-1][0].startswith("20 evaluations")
+    ((event, data),) = sent
+    assert (event, data["node"]) == ("magcache.report", "7") and "reuse" in data["report"]["decisions"]
 
 
 def test_full_retention_computes_every_step(flux: Tiny, caplog: pytest.LogCaptureFixture):

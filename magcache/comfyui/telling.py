@@ -1,0 +1,39 @@
+"""How users learn of runs: on the node, in the log, and over the websocket."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from server import PromptServer
+
+from ..report import RunReport
+
+log = logging.getLogger("magcache")
+
+
+def show(text: str, node: str | None) -> None:
+    """Show `text` on the node of that id, whether it is running or has finished long ago."""
+    server = getattr(PromptServer, "instance", None)
+    if server is not None and node is not None:
+        server.send_progress_text(text, node)
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Tells of the runs of one node."""
+
+    node: str | None
+
+    def progress(self, text: str) -> None:
+        show(text, self.node)
+
+    def finished(self, report: RunReport, text: str) -> None:
+        log.info(text)
+        warning = report.warning()
+        if warning:
+            log.warning(warning)
+        show(warning or text.removeprefix("MagCache: "), self.node)
+        server = getattr(PromptServer, "instance", None)
+        if server is not None and self.node is not None:
+            server.send_sync("magcache.report", {"node": self.node, "report": report.to_json()})
