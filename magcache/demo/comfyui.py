@@ -102,6 +102,7 @@ class Server:
 
     address: str
     log: Path
+    pid: int
 
 
 @contextmanager
@@ -123,7 +124,7 @@ def serve(comfyui: Path, base: Path, arguments: Sequence[str] = ()) -> Iterator[
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=comfyui, stdin=subprocess.DEVNULL)
     try:
-        server = Server(f"127.0.0.1:{port}", log)
+        server = Server(f"127.0.0.1:{port}", log, process.pid)
         _await(server, process)
         yield server
     finally:
