@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.soak import complaints, make_jobs, run_jobs
-from magcache.demo.comfyui import Server
+from magcache.demo.comfyui import NEWEST, Server
 
 
+@pytest.mark.parametrize("server", [NEWEST], indirect=True)
 def test_prompts_end_as_they_are_meant_to(server: Server):
     read = len(server.log.read_text())
     jobs = make_jobs(12, seed=5)
