@@ -104,14 +104,14 @@ def demo(
     if as_json:
         _print_json(facts)
         return
-    table = Table("sampling", "evaluations", "seconds a run", "PSNR mean / worst", "SSIM mean / worst", box=SIMPLE)
+    table = Table("sampling", "evaluations", "seconds", "PSNR in dB", "SSIM", box=SIMPLE, caption="PSNR and SSIM: mean / worst")
     seconds = facts["seconds_per_run"]
     table.add_row("all steps", str(facts["steps"]), f"{seconds['full']:.2f}", "reference", "")
     for name, way, key in (("MagCache", "cached", "magcache"), ("plain, as few steps", "fewer", "plain_with_as_few_steps")):
         quality = facts[key]
         table.add_row(
-            name, str(facts["nfe"]), f"{seconds[way]:.2f}", f"{quality['psnr_mean']:.1f} / {quality['psnr_worst']:.1f} dB",
-            f"{quality['ssim_mean']:.4f} / {quality['ssim_worst']:.4f}",
+            name, str(facts["nfe"]), f"{seconds[way]:.2f}", f"{quality['psnr_mean']:.1f} / {quality['psnr_worst']:.1f}",
+            f"{quality['ssim_mean']:.3f} / {quality['ssim_worst']:.3f}",
         )  # fmt: skip
     console.print(table)
     console.print(f"[bold]{facts['measured_speedup']:.2f}× faster[/bold] (predicted {facts['predicted_speedup']:.2f}×). Report: {page}")

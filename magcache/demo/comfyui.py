@@ -102,6 +102,7 @@ class Server:
 
     address: str
     log: Path
+    pid: int
 
 
 @contextmanager
@@ -123,7 +124,7 @@ def serve(comfyui: Path, base: Path, arguments: Sequence[str] = ()) -> Iterator[
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=comfyui, stdin=subprocess.DEVNULL)
     try:
-        server = Server(f"127.0.0.1:{port}", log)
+        server = Server(f"127.0.0.1:{port}", log, process.pid)
         _await(server, process)
         yield server
     finally:
@@ -148,18 +149,18 @@ def _await(server: Server, process: subprocess.Popen[bytes]) -> None:
 
 
 def install_node(base: Path) -> None:
-    """Put this checkout of MagCache among the custom nodes under `base`."""
-    root = Path(__file__).resolve().parents[2]
-    target = base / "custom_nodes" / "MagCache"
-    target.mkdir(parents=True, exist_ok=True)
+    """Put this MagCache among the custom nodes under `base`."""
     package = Path(__file__).resolve().parents[1]
+    target = base / "custom_nodes" / "MagCache"
     shutil.copytree(package, target / "magcache", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "web", "locales", "example_workflows"):
-        source = root / name
-        if source.is_dir():
-            shutil.copytree(source, target / name, dirs_exist_ok=True)
-        elif source.exists():
-            shutil.copy2(source, target / name)
+    root = package.parent
+    if not (root / "pyproject.toml").exists():  # Installed from a wheel, which has the package alone.
+        (target / "__init__.py").write_text("from .magcache.comfyui.nodes import MagCacheExtension as comfy_entrypoint\n")
+        return
+    shutil.copy2(root / "__init__.py", target)
+    for name in ("web", "locales", "example_workflows"):
+        if (root / name).is_dir():
+            shutil.copytree(root / name, target / name, dirs_exist_ok=True)
 
 
 def _is_comfyui(folder: Path) -> bool:

@@ -108,7 +108,7 @@ class DemoResult:
 def run_demo(steps: int, speedup: float, comfyui: Path | None, progress: Progress) -> DemoResult:
     """Calibrate on one prompt, then sample `PROMPTS` three ways. Raises `MagCacheError` when ComfyUI or a workflow fails."""
     folder = find_comfyui(comfyui)
-    with _base() as base:
+    with server_folder() as base:
         progress("starting ComfyUI", 0, 1)
         with serve(folder, base, ["--cpu", "--disable-metadata"]) as server, Client(server.address) as client:
             return _sample_all(client, steps, speedup, progress)
@@ -153,7 +153,7 @@ def _measured(outcome: Outcome, nfe: int) -> Measured:
 
 
 @contextmanager
-def _base() -> Iterator[Path]:
+def server_folder() -> Iterator[Path]:
     """A folder for the server's models and outputs, with this MagCache and the demo's model in it."""
     with tempfile.TemporaryDirectory(prefix="magcache-demo-") as scratch:
         base = Path(scratch)
