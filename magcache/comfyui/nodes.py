@@ -14,7 +14,7 @@ from ..curve import check_name
 from ..report import RunReport
 from ..schedule import Settings, evaluations_for
 from . import library
-from .demo_nodes import DEMO_NODES
+from .demo_nodes import DEMO_NODES, register_checkpoints
 from .outlines import ALIASES, AUTO, BudgetOutline, RecordingOutline, SkippingOutline, check_architecture, known_family
 from .wrappers import MagCachePatch
 
@@ -265,6 +265,7 @@ class MagCacheExtension(ComfyExtension):
     @override
     async def on_load(self) -> None:
         library.register_folder()
+        register_checkpoints()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
