@@ -14,6 +14,7 @@ _DESCRIPTIONS: tuple[Callable[[], Workflow], ...] = (
     general.any_model,
     general.bundled_model,
     general.calibrate_any_model,
+    general.compare,
     image.flux,
     image.flux_kontext,
     image.chroma,

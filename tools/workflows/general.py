@@ -45,13 +45,41 @@ def calibrate_any_model() -> Workflow:
     return flow
 
 
+def compare() -> Workflow:
+    hint = (
+        "The same seed is sampled in full and with MagCache. *MagCache Compare* tells how close the pictures are (PSNR, SSIM) and shows "
+        "the difference; *MagCache Report* shows which steps were computed and how long they took. Queue it twice: the first run "
+        "measures the model, and its pictures are the same. For more speed raise `speedup`, for more quality lower it."
+        f"\n\n{_OWN_MODEL}"
+    )
+    flow = Workflow("Compare with and without", "PSNR, SSIM and a report", hint)
+    plain, clip, vae = _load(flow)
+    positive, negative = _prompt(flow, clip)
+
+    cached = flow.group("MagCache").add("MagCacheAuto", model=plain, speedup=2.0)
+    both = flow.group("For both", below=True)
+    size = both.add("EmptySD3LatentImage", width=1024, height=1024)
+    seed = both.add("PrimitiveInt", title="Seed", value=3, control_after_generate="increment")
+
+    pictures: list[Node] = []
+    for title, model in (("Without MagCache", plain), ("With MagCache", cached)):
+        sample = flow.group(title, below=bool(pictures))
+        latent = _sample(sample, model, positive, negative, size, seed)
+        pictures.append(sample.add("VAEDecode", samples=latent, vae=vae))
+
+    result = flow.group("Comparison")
+    result.add("MagCacheCompare", reference=pictures[0], images=pictures[1])
+    flow.group("Report", below=True).add("MagCacheReport", model=cached, after=pictures[1])
+    return flow
+
+
 def bundled_model() -> Workflow:
     hint = (
         "Queue it twice: the first run measures the model, the second has the speed-up. For more speed raise `speedup`, for more "
         "quality lower it.\n\nPrompts are such as *a blue circle on snow*: red, green, blue, yellow, purple or orange; circle, square, "
         "triangle or star; on sky, night, sand or snow."
     )
-    flow = Workflow("Bundled tiny model", "runs anywhere, nothing to download", hint)
+    flow = Workflow("Bundled tiny model", "nothing to download", hint)
     model = flow.group("Model").add("UNETLoader", unet_name="magcache_demo_flux.safetensors")
 
     prompt = flow.group("Prompt", below=True)

@@ -16,13 +16,14 @@ _BETWEEN, _FRAME, _CAPTION = 30, 16, 40
 """Space between nodes, around the nodes of a group, and for a group's title."""
 _LETTER, _NOTE_LETTER, _NOTE_LINE = 7.2, 5.2, 18
 """Width of a letter in a widget and in a note, and height of a note's line."""
-_NARROWEST, _ARROWS, _TEXT_SIZE = 300, 60, (400, 120)
-"""Width of a node at least, what a widget takes besides its letters, and size of a field for text."""
-_EXTRA = {
-    "SaveImage": 360, "LoadImage": 300,
-    "MagCache": 80, "MagCacheAuto": 80, "MagCacheCalibration": 80,
+_ARROWS, _TEXT_SIZE = 60, (400, 120)
+"""What a widget takes besides its letters, and size of a field for text."""
+_ROOM = {
+    "SaveImage": (300, 360), "LoadImage": (300, 300), "MagCacheCompare": (640, 290), "MagCacheReport": (640, 540),
+    "MagCache": (300, 80), "MagCacheAuto": (300, 80), "MagCacheCalibration": (300, 80),
 }  # fmt: skip
-"""Room for pictures and for what MagCache says of a run."""
+"""Width at least, and room below the widgets, for pictures and for what MagCache says of a run."""
+_NO_ROOM = (300, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,13 @@ def _width(node: Node, kind: Kind) -> int:
     if any(each.multiline for each in kind.widgets):
         return _TEXT_SIZE[0]
     texts = (each.name + _shown(node, each) for each in kind.widgets)
-    return max(_NARROWEST, *(math.ceil(_LETTER * len(text)) + _ARROWS for text in texts), 0)
+    return max(_ROOM.get(node.kind, _NO_ROOM)[0], *(math.ceil(_LETTER * len(text)) + _ARROWS for text in texts), 0)
 
 
 def _height(node: Node, kind: Kind, width: int) -> int:
     rows = max(len(kind.sockets), len(kind.outputs))
     widgets = len([each for each in kind.widgets if not each.multiline])
-    height = _ROW * rows + _WIDGET * widgets + _EDGE + _EXTRA.get(node.kind, 0)
+    height = _ROW * rows + _WIDGET * widgets + _EDGE + _ROOM.get(node.kind, _NO_ROOM)[1]
     if node.kind == NOTE:
         return height + _text_height(str(node.inputs["text"]), width)
     return height + _TEXT_SIZE[1] * (len(kind.widgets) - widgets)
