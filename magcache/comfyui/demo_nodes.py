@@ -1,13 +1,23 @@
-"""Two nodes that the demo's tiny model needs in place of a text encoder and a VAE."""
+"""The demo's tiny model in ComfyUI: its checkpoint, and two nodes in place of a text encoder and a VAE."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import folder_paths
 import numpy as np
 import torch
 from comfy.latent_formats import Flux
 from comfy_api.latest import io
 
 from ..demo import world
+
+_CHECKPOINTS = Path(world.__file__).parent / "checkpoints"
+
+
+def register_checkpoints() -> None:
+    """Let Load Diffusion Model offer the demo's model, behind the user's own."""
+    folder_paths.add_model_folder_path("diffusion_models", str(_CHECKPOINTS))
 
 
 class MagCacheDemoText(io.ComfyNode):

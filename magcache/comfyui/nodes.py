@@ -10,7 +10,7 @@ from ..curve import check_name
 from ..schedule import Settings, evaluations_for
 from ..session import CacheDevice
 from . import library
-from .demo_nodes import DEMO_NODES
+from .demo_nodes import DEMO_NODES, register_checkpoints
 from .outlines import ALIASES, AUTO, BudgetOutline, RecordingOutline, SkippingOutline, check_architecture, known_family
 from .result_nodes import MagCacheCompare, MagCacheReport
 from .telling import Teller
@@ -250,6 +250,7 @@ class MagCacheExtension(ComfyExtension):
     @override
     async def on_load(self) -> None:
         library.register_folder()
+        register_checkpoints()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -154,11 +153,8 @@ def _measured(outcome: Outcome, nfe: int) -> Measured:
 
 @contextmanager
 def server_folder() -> Iterator[Path]:
-    """A folder for the server's models and outputs, with this MagCache and the demo's model in it."""
+    """A folder for the server's models and outputs, with this MagCache in it."""
     with tempfile.TemporaryDirectory(prefix="magcache-demo-") as scratch:
         base = Path(scratch)
         install_node(base)
-        models = base / "models" / "diffusion_models"
-        models.mkdir(parents=True)
-        shutil.copy2(CHECKPOINT, models)
         yield base

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,16 +9,12 @@ import pytest
 
 from magcache.demo.client import Client
 from magcache.demo.comfyui import FLOOR, NEWEST, Server, fetch_comfyui, install_node, serve
-from magcache.demo.run import CHECKPOINT
 
 
 @pytest.fixture(scope="session", params=[NEWEST, FLOOR])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("comfyui")
     install_node(base)
-    models = base / "models" / "diffusion_models"
-    models.mkdir(parents=True)
-    shutil.copy2(CHECKPOINT, models)
     with serve(fetch_comfyui(request.param), base, ["--cpu"]) as server:
         yield server
 

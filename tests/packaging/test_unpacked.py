@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -14,7 +13,7 @@ import pytest
 
 from magcache.demo.client import Client
 from magcache.demo.comfyui import NEWEST, Server, fetch_comfyui, serve
-from magcache.demo.run import CHECKPOINT, demo_workflow, with_node
+from magcache.demo.run import demo_workflow, with_node
 
 from .archive import ROOT, unpack_archive
 
@@ -26,9 +25,6 @@ FOLDER = "ComfyUI-MagCache-main"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("comfyui")
     unpack_archive(base / "custom_nodes" / FOLDER)
-    models = base / "models" / "diffusion_models"
-    models.mkdir(parents=True)
-    shutil.copy2(CHECKPOINT, models)
     elsewhere = base / "elsewhere"
     elsewhere.mkdir()
     # Found before an installed one.

@@ -1,0 +1,63 @@
+"""The steps that the thumbnails and notes of the example workflows tell of are those of a run in ComfyUI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.samplers
+import pytest
+from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow, ModelSamplingSD3
+
+from magcache.comfyui import library
+from magcache.schedule import Settings, plan_run
+from tools.workflows.collection import workflows
+from tools.workflows.graph import Node, Workflow, source
+from tools.workflows.plans import runs, samplers, sigmas
+
+from .tiny import ALL, CPU
+
+TINY = {"flux": "flux dev", "chroma": "chroma", "qwen_image": "qwen_image", "hunyuan_video": "hunyuan_video", "wan": "wan t2v"}
+"""A model of each family of curves; its schedule does not depend on its size."""
+WORKFLOWS = {workflow.title: workflow for workflow in workflows()}
+
+
+def on_the_way(sampler: Node, kind: str) -> Node | None:
+    """The node of a `kind` that the sampler's model comes through."""
+    node = source(sampler.inputs["model"])
+    while node is not None and not node.kind.startswith(kind):
+        node = source(node.inputs["model"]) if "model" in node.inputs else None
+    return node
+
+
+def sigmas_in_comfyui(sampler: Node, family: str) -> list[float]:
+    """What KSampler and KSamplerAdvanced would hand to the sampling, with the closing sigma."""
+    model = ALL[TINY[family]]().model
+    inputs: dict[str, Any] = sampler.inputs
+    shifted = on_the_way(sampler, "ModelSampling")
+    if shifted is not None:
+        patch = {"ModelSamplingSD3": ModelSamplingSD3().patch, "ModelSamplingAuraFlow": ModelSamplingAuraFlow().patch_aura}[shifted.kind]
+        model = patch(model, shifted.inputs["shift"])[0]
+    names = {"sampler": inputs["sampler_name"], "scheduler": inputs["scheduler"]}
+    found = comfy.samplers.KSampler(model, inputs["steps"], CPU, denoise=1.0, **names).sigmas.tolist()
+    return found[inputs.get("start_at_step", 0) : inputs.get("end_at_step", inputs["steps"]) + 1]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS.keys())
+def test_a_plan_is_that_of_the_schedule_comfyui_makes(workflow: Workflow):
+    assert runs(workflow)
+    for sampler, run in zip(samplers(workflow), runs(workflow), strict=True):
+        real = sigmas_in_comfyui(sampler, run.curve.family)[:-1]
+        assert sigmas(sampler) == pytest.approx(real, abs=1e-5)
+        node = on_the_way(sampler, "MagCache")
+        if node is not None and node.kind == "MagCache":
+            rule: dict[str, Any] = node.inputs
+            settings = Settings(threshold=rule["magcache_thresh"], max_skip=rule["magcache_K"], retention=rule["retention_ratio"])
+            assert plan_run(library.load(rule["model_type"], len(real)), real, settings).reused == run.plan.reused
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS.keys())
+def test_the_parts_of_a_schedule_meet(workflow: Workflow):
+    for sampler, follower in zip(samplers(workflow), samplers(workflow)[1:], strict=False):
+        if sampler.kind == "KSamplerAdvanced":
+            assert sampler.inputs["end_at_step"] == follower.inputs["start_at_step"]
+            assert sampler.inputs["steps"] == follower.inputs["steps"]

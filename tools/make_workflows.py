@@ -1,0 +1,58 @@
+"""Writes `example_workflows`: the file and the thumbnail of every workflow described in `tools/workflows`.
+
+    python -m tools.make_workflows
+
+A real ComfyUI tells which inputs its nodes have, and draws the pictures of the bundled model.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from magcache.demo.client import Client, Picture
+from magcache.demo.comfyui import NEWEST, fetch_comfyui, install_node, serve
+
+from .workflows.catalogue import Catalogue, read_catalogue
+from .workflows.collection import workflows
+from .workflows.document import document, written
+from .workflows.graph import Workflow
+from .workflows.plans import runs
+from .workflows.prompt import prompt
+from .workflows.thumbnail import save, thumbnail
+
+FOLDER = Path(__file__).parents[1] / "example_workflows"
+_SHOWN = 2
+"""Of the pictures that a workflow makes, so many hang in its thumbnail."""
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="magcache-workflows-") as scratch:
+        install_node(Path(scratch))
+        with serve(fetch_comfyui(NEWEST), Path(scratch), ["--cpu"]) as server, Client(server.address) as client:
+            catalogue = read_catalogue(httpx.get(f"http://{server.address}/object_info", timeout=60).json())
+            for workflow in workflows():
+                _write(workflow, catalogue, client)
+
+
+def _write(workflow: Workflow, catalogue: Catalogue, client: Client) -> None:
+    made = document(workflow, catalogue)
+    (FOLDER / f"{workflow.title}.json").write_text(written(made), encoding="utf-8")
+    pictures = () if list(workflow.files()) else _pictures(prompt(made, catalogue), client)
+    save(thumbnail(workflow, runs(workflow), pictures), runs(workflow), FOLDER / f"{workflow.title}.jpg")
+
+
+def _pictures(queued: dict[str, Any], client: Client) -> list[Picture]:
+    """What a workflow that needs no files makes, at the speed it has after the first run."""
+    client.run(queued)
+    sampler = next(node for node in queued.values() if node["class_type"] == "KSampler")
+    sampler["inputs"]["seed"] += 1
+    return client.run(queued).pictures[:_SHOWN]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The example workflows: short descriptions, and what makes files of them."""

@@ -1,0 +1,30 @@
+"""What several workflows have in common."""
+
+from __future__ import annotations
+
+from magcache.curves import load_curve
+
+from .graph import Group, Node, Value
+
+RULE_HINT = "For more quality lower `magcache_thresh` or `magcache_K`, for more speed raise them; a threshold of 0 switches MagCache off."
+LORA_HINT = "LoRA loaders go between *Load Diffusion Model* and *MagCache*."
+
+
+def magcache(group: Group, model: Node, curve: str) -> Node:
+    """`model` with the settings that are recommended for it."""
+    preset = load_curve(curve).preset
+    assert preset is not None, f"{curve} has no recommended settings"
+    return group.add(
+        "MagCache", model=model, model_type=curve,
+        magcache_thresh=preset.threshold, retention_ratio=preset.retention, magcache_K=preset.max_skip,
+    )  # fmt: skip
+
+
+def save_picture(group: Group, latent: Value, vae: Value, name: str) -> None:
+    picture = group.add("VAEDecode", samples=latent, vae=vae)
+    group.add("SaveImage", images=picture, filename_prefix=f"MagCache/{name}")
+
+
+def save_video(group: Group, frames: Node, fps: int, name: str) -> None:
+    video = group.add("CreateVideo", images=frames, fps=fps)
+    group.add("SaveVideo", video=video, filename_prefix=f"MagCache/{name}")

@@ -1,0 +1,165 @@
+"""Workflows for HunyuanVideo and Wan2.1."""
+
+from __future__ import annotations
+
+from . import models
+from .graph import Group, Node, Value, Workflow
+from .parts import LORA_HINT, RULE_HINT, magcache, save_video
+
+UNWANTED = "Blurred, overexposed, static, with subtitles, watermarks, artifacts, deformed hands and faces."
+
+
+def hunyuan_video() -> Workflow:
+    hint = "For 1280 × 720 choose `hunyuan_video` as the `model_type`."
+    flow = Workflow("HunyuanVideo T2V", "text to video", f"{RULE_HINT}\n\n{LORA_HINT} {hint}")
+
+    load = flow.group("Models")
+    model = load.add("UNETLoader", unet_name=models.HUNYUAN)
+    clip = load.add("DualCLIPLoader", clip_name1=models.CLIP_L, clip_name2=models.HUNYUAN_TEXT, type="hunyuan_video")
+    vae = load.add("VAELoader", vae_name=models.HUNYUAN_VAE)
+
+    speed = flow.group("MagCache")
+    model = magcache(speed, model, "hunyuan_video_544p")
+    model = speed.add("ModelSamplingSD3", model=model, shift=7.0)
+
+    prompt = flow.group("Prompt", below=True)
+    text = (
+        "A potter shapes a tall vase on a spinning wheel, wet clay shining, hands steady. The camera circles slowly; "
+        "dust floats in the light of a tall workshop window"
+    )
+    positive = prompt.add("CLIPTextEncode", clip=clip, text=text)
+    negative = prompt.add("ConditioningZeroOut", conditioning=positive)
+    positive = prompt.add("FluxGuidance", conditioning=positive, guidance=6.0)
+
+    sample = flow.group("Sampling")
+    latent = sample.add("EmptyHunyuanLatentVideo", width=960, height=544, length=73)
+    latent = sample.add(
+        "KSampler", model=model, positive=positive, negative=negative, latent_image=latent,
+        seed=544, steps=30, cfg=1.0, sampler_name="euler", scheduler="simple",
+    )  # fmt: skip
+
+    video = flow.group("Video")
+    frames = video.add("VAEDecodeTiled", samples=latent, vae=vae, tile_size=256, overlap=64, temporal_size=64, temporal_overlap=8)
+    save_video(video, frames, 24, "hunyuan_video")
+    return flow
+
+
+def hunyuan_video_15() -> Workflow:
+    flow = Workflow("HunyuanVideo 1.5", "text to video", f"{RULE_HINT}\n\n{LORA_HINT}")
+
+    load = flow.group("Models")
+    model = load.add("UNETLoader", unet_name=models.HUNYUAN15)
+    clip = load.add("DualCLIPLoader", clip_name1=models.HUNYUAN15_TEXT, clip_name2=models.HUNYUAN15_GLYPHS, type="hunyuan_video_15")
+    vae = load.add("VAELoader", vae_name=models.HUNYUAN15_VAE)
+
+    speed = flow.group("MagCache")
+    model = magcache(speed, model, "hunyuan_video1.5")
+    model = speed.add("ModelSamplingSD3", model=model, shift=7.0)
+
+    text = (
+        "A small red kite climbs over a harbour at noon. The camera follows its string down to a child on the pier who leans back "
+        "against the wind and laughs; boats rock behind"
+    )
+    positive, negative = _prompts(flow, clip, text, "")
+
+    sample = flow.group("Sampling")
+    latent = sample.add("EmptyHunyuanVideo15Latent", width=1280, height=720, length=121)
+    latent = sample.add(
+        "KSampler", model=model, positive=positive, negative=negative, latent_image=latent,
+        seed=15, steps=20, cfg=6.0, sampler_name="euler", scheduler="simple",
+    )  # fmt: skip
+
+    video = flow.group("Video")
+    save_video(video, video.add("VAEDecode", samples=latent, vae=vae), 24, "hunyuan_video_1.5")
+    return flow
+
+
+def wan21_t2v() -> Workflow:
+    hint = "With the 14B model choose `wan2.1_t2v_14B`, threshold 0.24 and K 6."
+    flow = Workflow("Wan2.1 T2V", "text to video", f"{RULE_HINT}\n\n{LORA_HINT} {hint}")
+    model, clip, vae = _wan21(flow, models.WAN21_T2V, "wan2.1_t2v_1.3B", shift=8.0)
+
+    text = (
+        "A tram climbs a steep street in light rain, its windows glowing. Umbrellas part to let it pass; "
+        "the camera glides alongside, reflections run over the wet stones"
+    )
+    positive, negative = _prompts(flow, clip, text, UNWANTED)
+
+    sample = flow.group("Sampling")
+    latent = sample.add("EmptyHunyuanLatentVideo", width=832, height=480, length=81)
+    latent = _sample_wan21(sample, model, positive, negative, latent, guidance=6.0)
+
+    video = flow.group("Video")
+    save_video(video, video.add("VAEDecode", samples=latent, vae=vae), 16, "wan2.1_t2v")
+    return flow
+
+
+def wan21_i2v() -> Workflow:
+    hint = "For the 720P model choose `wan2.1_i2v_720p_14B` and a shift of 5."
+    flow = Workflow("Wan2.1 I2V", "image to video", f"{RULE_HINT}\n\n{LORA_HINT} {hint}")
+    model, clip, vae = _wan21(flow, models.WAN21_I2V, "wan2.1_i2v_480p_14B", shift=3.0)
+
+    text = "The camera moves slowly closer while a light wind stirs everything that is loose. Natural light, steady motion."
+    positive, negative = _prompts(flow, clip, text, UNWANTED)
+
+    first = flow.group("First frame")
+    image = first.add("LoadImage", image="example.png")
+    vision = first.add("CLIPVisionLoader", clip_name=models.WAN_VISION)
+    seen = first.add("CLIPVisionEncode", clip_vision=vision, image=image, crop="none")
+    start = first.add(
+        "WanImageToVideo", positive=positive, negative=negative, vae=vae, clip_vision_output=seen, start_image=image,
+        width=832, height=480, length=81,
+    )  # fmt: skip
+
+    latent = _sample_wan21(flow.group("Sampling"), model, start["positive"], start["negative"], start["latent"], guidance=5.0)
+    video = flow.group("Video", below=True)
+    save_video(video, video.add("VAEDecode", samples=latent, vae=vae), 16, "wan2.1_i2v")
+    return flow
+
+
+def wan21_vace() -> Workflow:
+    hint = (
+        "VACE changes much from step to step, so that its curve allows less than others; more steps allow more. "
+        "With the 14B model choose `wan2.1_vace_14B`. A control video and masks go into *WanVaceToVideo*."
+    )
+    flow = Workflow("Wan2.1 VACE", "reference to video", f"{RULE_HINT}\n\n{LORA_HINT} {hint}")
+    model, clip, vae = _wan21(flow, models.WAN21_VACE, "wan2.1_vace_1.3B", shift=16.0)
+
+    text = "The subject of the reference picture stands on a windy hill at sunset. The camera circles around it, grass waves."
+    positive, negative = _prompts(flow, clip, text, UNWANTED)
+
+    reference = flow.group("Reference")
+    image = reference.add("LoadImage", image="example.png")
+    start = reference.add(
+        "WanVaceToVideo", positive=positive, negative=negative, vae=vae, reference_image=image, width=832, height=480, length=81
+    )
+
+    latent = _sample_wan21(flow.group("Sampling"), model, start["positive"], start["negative"], start["latent"], guidance=5.0)
+    video = flow.group("Video", below=True)
+    latent = video.add("TrimVideoLatent", samples=latent, trim_amount=start["trim_latent"])
+    save_video(video, video.add("VAEDecode", samples=latent, vae=vae), 16, "wan2.1_vace")
+    return flow
+
+
+def _wan21(flow: Workflow, file: models.ModelFile, curve: str, shift: float) -> tuple[Node, Node, Node]:
+    """Model with MagCache, text encoder and VAE."""
+    load = flow.group("Models")
+    model = load.add("UNETLoader", unet_name=file)
+    clip = load.add("CLIPLoader", clip_name=models.WAN_TEXT, type="wan")
+    vae = load.add("VAELoader", vae_name=models.WAN_VAE)
+    speed = flow.group("MagCache")
+    model = magcache(speed, model, curve)
+    return speed.add("ModelSamplingSD3", model=model, shift=shift), clip, vae
+
+
+def _prompts(flow: Workflow, clip: Node, wanted: str, unwanted: str) -> tuple[Node, Node]:
+    prompt = flow.group("Prompt", below=True)
+    positive = prompt.add("CLIPTextEncode", clip=clip, text=wanted)
+    return positive, prompt.add("CLIPTextEncode", title="Negative prompt", clip=clip, text=unwanted)
+
+
+def _sample_wan21(group: Group, model: Value, positive: Value, negative: Value, latent: Value, guidance: float) -> Node:
+    return group.add(
+        "KSampler", model=model, positive=positive, negative=negative, latent_image=latent,
+        seed=21, steps=30, cfg=guidance, sampler_name="uni_pc", scheduler="simple",
+    )  # fmt: skip
