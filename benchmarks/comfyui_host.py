@@ -107,3 +107,17 @@ def with_magcache(model: Any, outline: Any) -> tuple[Any, list[RunReport]]:
 
     reports: list[RunReport] = []
     return MagCachePatch(outline, lambda report, _: reports.append(report)).attach(model), reports
+
+
+def with_copied_input(model: Any) -> Any:
+    """`model`, whose transformer gets a copy of the latent.
+
+    In float32 ComfyUI hands the sampler's own latent on, and EasyCache adds its residual to that in place.
+    """
+    from comfy.patcher_extension import WrappersMP
+
+    model = model.clone()
+    model.add_wrapper_with_key(
+        WrappersMP.DIFFUSION_MODEL, "copied_input", lambda executor, x, *rest, **named: executor(x.clone(), *rest, **named)
+    )
+    return model

@@ -27,7 +27,7 @@ import torch
 import typer
 
 from benchmarks import peers, quality_report
-from benchmarks.comfyui_host import Host, Setting, start_comfyui, with_magcache
+from benchmarks.comfyui_host import Host, Setting, start_comfyui, with_copied_input, with_magcache
 from benchmarks.loop import Outcome, measure_ratios, sample
 from benchmarks.small_models import IMAGE, VIDEO, SmallModel
 from magcache.metrics import psnr, ssim
@@ -183,7 +183,7 @@ def comfyui_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
 
     def cached(node: Any) -> Callable[[int], list[Candidate]]:
         thresholds = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.6, 1.0)
-        options = [(f"threshold {t}", sampler(node.execute(model, t, 0.15, 0.95, False).args[0])) for t in thresholds]
+        options = [(f"threshold {t}", sampler(node.execute(with_copied_input(model), t, 0.15, 0.95, False).args[0])) for t in thresholds]
         return lambda target: options
 
     full = remembered(sampler(model))
