@@ -13,8 +13,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from ..metrics import psnr, ssim
-from .client import Client, Outcome, Picture, Workflow
+from ..remote.client import Client, Outcome
+from ..remote.outputs import Picture
+from ..remote.quality import Quality
+from ..remote.sampling import Told, doing
+from ..remote.workflow import Workflow
 from .comfyui import find_comfyui, install_node, serve
 
 _HERE = Path(__file__).parent
@@ -32,8 +35,6 @@ PROMPTS = (
     "a blue square on sand",
 )
 FIRST_SEED = 1000
-Progress = Callable[[str, int, int], None]
-"""Is told what is going on, and how many of how many steps of it are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +55,6 @@ class Row:
     full: Measured
     cached: Measured
     fewer: Measured
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """Closeness to the pictures of all steps."""
-
-    psnr: list[float]
-    ssim: list[float]
-
-    @classmethod
-    def of(cls, full: list[Picture], pictures: list[Picture]) -> Quality:
-        pairs = list(zip(full, pictures, strict=True))
-        return cls([psnr(*pair) for pair in pairs], [ssim(*pair) for pair in pairs])
-
-    def to_json(self) -> dict[str, float]:
-        return {
-            "psnr_mean": mean(self.psnr),
-            "psnr_worst": min(self.psnr),
-            "ssim_mean": mean(self.ssim),
-            "ssim_worst": min(self.ssim),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +107,18 @@ class DemoResult:
         }
 
 
-def run_demo(steps: int, speedup: float, comfyui: Path | None, progress: Progress) -> DemoResult:
+def run_demo(steps: int, speedup: float, comfyui: Path | None, told: Told) -> DemoResult:
     """Calibrate on one prompt, then sample `PROMPTS` three ways. Raises `MagCacheError` when ComfyUI or a workflow fails."""
     folder = find_comfyui(comfyui)
     with _base() as base:
-        progress("starting ComfyUI", 0, 1)
+        told("starting ComfyUI", 0, 1)
         with serve(folder, base, ["--cpu", "--disable-metadata"]) as server, Client(server.address) as client:
-            return _sample_all(client, steps, speedup, progress)
+            return _sample_all(client, steps, speedup, told)
 
 
-def _sample_all(client: Client, steps: int, speedup: float, progress: Progress) -> DemoResult:
+def _sample_all(client: Client, steps: int, speedup: float, told: Told) -> DemoResult:
     def sample(what: str, workflow: Workflow) -> Outcome:
-        return client.run(workflow, lambda done, total: progress(what, done, total))
+        return client.run(workflow, doing(told, what))
 
     prompt, seed = CALIBRATION
     sample("calibrating", with_node(demo_workflow(prompt, seed, steps), "MagCacheCalibration", model_type="auto"))

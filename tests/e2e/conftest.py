@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from magcache.demo.client import Client
 from magcache.demo.comfyui import FLOOR, NEWEST, Server, fetch_comfyui, install_node, serve
 from magcache.demo.run import CHECKPOINT
+from magcache.remote.client import Client
 
 
 @pytest.fixture(scope="session", params=[NEWEST, FLOOR])
