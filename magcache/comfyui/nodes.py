@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from server import PromptServer
 from typing_extensions import override
 
-from ..curve import check_name
+from ..curve import MagnitudeCurve, check_name
 from ..report import RunReport
 from ..schedule import Settings, evaluations_for
 from . import library
 from .demo_nodes import DEMO_NODES
 from .outlines import ALIASES, AUTO, BudgetOutline, RecordingOutline, SkippingOutline, check_architecture, known_family
+from .preset_nodes import MagCachePreset
 from .wrappers import MagCachePatch
 
 log = logging.getLogger("magcache")
@@ -118,11 +120,12 @@ class MagCacheAuto(io.ComfyNode):
                 io.Float.Input(
                     "speedup",
                     default=2.0,
-                    min=1.0,
+                    min=0.0,
                     max=4.0,
                     step=0.1,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="How many times faster sampling shall be. 1 switches MagCache off; 2 is a good start.",
+                    tooltip="How many times faster sampling shall be. 1 switches MagCache off; 2 is a good start; "
+                    "0 takes what was tuned for this model.",
                 ),
                 io.Combo.Input(
                     "curve",
@@ -156,7 +159,8 @@ class MagCacheAuto(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, speedup, curve=AUTO, reuse=AUTO, cache_device="auto", start_percent=0.0, end_percent=1.0) -> io.NodeOutput:
-        evaluations_for(1, speedup)  # Complains about an impossible speed-up.
+        if speedup != 0:
+            evaluations_for(1, speedup)  # Complains about an impossible speed-up.
         if speedup == 1:
             return io.NodeOutput(model)
         check_architecture(model, curve)
@@ -203,8 +207,8 @@ class MagCacheCalibration(io.ComfyNode):
     def execute(cls, model, model_type, name="", average=False) -> io.NodeOutput:
         name = check_name(name.strip()) if name.strip() else ""
         known_family(model)
-        patch = MagCachePatch(RecordingOutline(model_type, name, average), _tell(cls.hidden.unique_id))
-        return io.NodeOutput(patch.attach(model))
+        outline = RecordingOutline(model_type, name, average, _tell_curve(cls.hidden.unique_id))
+        return io.NodeOutput(MagCachePatch(outline, _tell(cls.hidden.unique_id)).attach(model))
 
 
 class CompileModel(io.ComfyNode):
@@ -261,6 +265,17 @@ def _tell(node_id: str | None) -> Callable[[RunReport, str], None]:
     return finished
 
 
+def _tell_curve(node_id: str | None) -> Callable[[MagnitudeCurve, Path], None]:
+    """Hands a calibration to programs that listen on the websocket."""
+
+    def saved(curve: MagnitudeCurve, path: Path) -> None:
+        server = getattr(PromptServer, "instance", None)
+        if server is not None and node_id is not None:
+            server.send_sync("magcache.calibration", {"node": node_id, "path": str(path), "curve": curve.to_json()})
+
+    return saved
+
+
 class MagCacheExtension(ComfyExtension):
     @override
     async def on_load(self) -> None:
@@ -268,4 +283,4 @@ class MagCacheExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [MagCacheAuto, MagCache, MagCacheCalibration, CompileModel, *DEMO_NODES]
+        return [MagCacheAuto, MagCache, MagCacheCalibration, MagCachePreset, CompileModel, *DEMO_NODES]

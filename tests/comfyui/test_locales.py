@@ -17,7 +17,7 @@ from magcache.comfyui.nodes import MagCacheExtension
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "web" / "docs"
-NODES = ("MagCacheAuto", "MagCache", "MagCacheCalibration", "CompileModel", "MagCacheDemoText", "MagCacheDemoDecode")
+NODES = ("MagCacheAuto", "MagCache", "MagCacheCalibration", "MagCachePreset", "CompileModel", "MagCacheDemoText", "MagCacheDemoDecode")
 LANGUAGES = ("en", "ja", "zh")
 PRODUCT_NAMES = {"MagCache"}
 """Texts that are the same in every language."""
