@@ -14,6 +14,7 @@ from ..curve import MagnitudeCurve
 from ..curves import known_curves, load_curve
 from ..schedule import Plan, Settings, best_reuse, evaluations_for, plan_budget, plan_run
 from .bench import bench
+from .calibrate import calibrate
 from .common import AsJson, console, errors_as_messages, find_curve, print_json
 from .exchange import export_list, import_list
 
@@ -102,6 +103,7 @@ def demo(
 
 
 app.command()(bench)
+app.command()(calibrate)
 app.command("import")(import_list)
 app.command("export")(export_list)
 
