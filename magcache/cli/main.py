@@ -17,6 +17,7 @@ from .bench import bench
 from .calibrate import calibrate
 from .common import AsJson, console, errors_as_messages, find_curve, print_json
 from .exchange import export_list, import_list
+from .tune import tune
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -104,6 +105,7 @@ def demo(
 
 app.command()(bench)
 app.command()(calibrate)
+app.command()(tune)
 app.command("import")(import_list)
 app.command("export")(export_list)
 

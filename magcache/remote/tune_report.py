@@ -1,0 +1,105 @@
+"""What a tuning found: JSON, a figure of the Pareto front, and a web page."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ..files import write_text
+from ..pages import data_address, difference, encoded, write_page
+from .choice import Confirmed, Goal, Verdict
+from .study import Tried
+
+_PALE, _BLUE, _RED = "#b9c0cc", "#3f6fd8", "#d62728"
+
+
+def facts_of(workflow: str, goal: Goal, tried: Sequence[Tried], front: Sequence[Tried], verdict: Verdict) -> dict[str, Any]:
+    """The result as JSON. Seconds are of the whole workflow on the first server."""
+    full, chosen = verdict.full_seconds, verdict.chosen
+    return {
+        "workflow": workflow,
+        "goal": {"min_psnr": goal.min_psnr, "max_seconds": goal.max_seconds},
+        "seconds_all_steps": full,
+        "trials": [_facts_of_tried(each, full) for each in tried],
+        "front": [each.number for each in front],
+        "confirmed_on_fresh_seeds": [_facts_of_confirmed(each) for each in verdict.confirmed],
+        "chosen": chosen and _facts_of_confirmed(chosen),
+    }
+
+
+def write_report(facts: dict[str, Any], goal: Goal, verdict: Verdict, folder: Path) -> Path:
+    """Write `index.html`, `pareto.png` and `result.json` to `folder`; returns the path of the page."""
+    page = folder / "index.html"
+    write_text(folder / "result.json", json.dumps(facts, indent=1) + "\n")
+    figure = draw_front(facts)
+    (folder / "pareto.png").write_bytes(figure)
+    by_number = {each["number"]: each for each in facts["trials"]}
+    write_page(
+        "tune.html",
+        page,
+        facts=facts,
+        goal=str(goal),
+        figure=data_address(figure, "image/png"),
+        front=[by_number[number] for number in facts["front"]],
+        rows=_rows(verdict),
+    )
+    return page
+
+
+def draw_front(facts: Mapping[str, Any]) -> bytes:
+    """A PNG: quality over speed of everything that was tried, with the Pareto front, the goal and the choice."""
+    figure: Any = Figure(figsize=(7.5, 4.8), layout="constrained")  # Its types are not complete.
+    axes = figure.subplots()
+    points = {each["number"]: (each["speedup"], each["psnr_worst"]) for each in facts["trials"]}
+    axes.scatter(*zip(*points.values(), strict=True), color=_PALE, label="tried")
+    axes.plot(*zip(*(points[number] for number in facts["front"]), strict=True), "o-", color=_BLUE, label="Pareto front")
+    goal, chosen = facts["goal"], facts["chosen"]
+    if goal["min_psnr"] is not None:
+        axes.axhline(goal["min_psnr"], color=_RED, linestyle=":", label=f"at least {goal['min_psnr']:g} dB")
+    if goal["max_seconds"] is not None:
+        axes.axvline(
+            facts["seconds_all_steps"] / goal["max_seconds"], color=_RED, linestyle=":", label=f"at most {goal['max_seconds']:g} s"
+        )
+    if chosen:
+        axes.plot(chosen["speedup"], chosen["psnr_worst"], "*", color=_RED, markersize=15, label="chosen, on fresh seeds")
+    axes.set(title=facts["workflow"], xlabel="times faster, whole workflow", ylabel="PSNR of the worst picture, dB")
+    axes.grid(alpha=0.25)
+    axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return buffer.getvalue()
+
+
+def _facts_of_tried(tried: Tried, full_seconds: float) -> dict[str, Any]:
+    return {
+        "number": tried.number,
+        "setting": tried.setting,
+        "seconds": tried.part * full_seconds,
+        "speedup": 1 / tried.part,
+        "psnr_worst": tried.psnr,
+        "nfe": tried.nfe,
+    }
+
+
+def _facts_of_confirmed(confirmed: Confirmed) -> dict[str, Any]:
+    score = confirmed.score
+    return {
+        "number": confirmed.tried.number,
+        "setting": confirmed.tried.setting,
+        "seconds": confirmed.seconds,
+        "speedup": 1 / score.part,
+        **score.quality.to_json(),
+        "nfe": score.nfe,
+        "met": confirmed.met,
+    }
+
+
+def _rows(verdict: Verdict) -> list[list[str]]:
+    """All steps, chosen, difference, for each fresh seed."""
+    pairs = zip(verdict.full_pictures, verdict.chosen.score.pictures, strict=True) if verdict.chosen else ()
+    return [[encoded(full), encoded(cached), encoded(difference(full, cached))] for full, cached in pairs]
