@@ -53,17 +53,13 @@ def bench(
 
 
 def _print(facts: dict[str, Any], page: Path) -> None:
-    table = Table("sampling", "evaluations", "seconds", "speed-up", "PSNR mean / worst", "SSIM mean / worst", box=SIMPLE)
+    caption = "seconds: median · PSNR and SSIM: mean / worst picture"
+    table = Table("sampling", "evaluations", "seconds", "speed-up", "PSNR in dB", "SSIM", box=SIMPLE, caption=caption)
     for name, way in facts["ways"].items():
-        compared = (
-            (
-                f"{way['speedup']:.2f}×",
-                f"{way['psnr_mean']:.1f} / {way['psnr_worst']:.1f} dB",
-                f"{way['ssim_mean']:.4f} / {way['ssim_worst']:.4f}",
-            )
-            if "speedup" in way
-            else ("", "reference", "")
-        )
+        compared = ("", "reference", "")
+        if "speedup" in way:
+            psnr, ssim = (f"{way['psnr_mean']:.1f} / {way['psnr_worst']:.1f}", f"{way['ssim_mean']:.3f} / {way['ssim_worst']:.3f}")
+            compared = (f"{way['speedup']:.2f}×", psnr, ssim)
         table.add_row(name, str(way["nfe"] or ""), f"{way['seconds_median']:.2f}", *compared)
     console.print(table)
     if not facts["ways"]["MagCache"]["reports"]:

@@ -77,18 +77,16 @@ def tune(
         if not verdict.chosen:
             best = max(facts["trials"], key=lambda each: each["psnr_worst"])
             raise MagCacheError(
-                f"No setting of {len(facts['trials'])} gives {goal} on fresh seeds too; the closest has {best['psnr_worst']:.1f} dB in "
-                f"{best['seconds']:.2f} seconds. Ask for less, or try more with --trials."
+                f"No setting of {len(facts['trials'])} gives {goal} on fresh seeds too. The closest has {best['psnr_worst']:.1f} dB with "
+                f"{best['nfe']} evaluations; all steps take {facts['seconds_all_steps']:.2f} seconds. Ask for less, or raise --trials."
             )
 
 
 def _print(facts: dict[str, Any], page: Path) -> None:
-    table = Table("setting", "evaluations", "seconds", "speed-up", "PSNR worst", box=SIMPLE, title="Pareto front")
+    table = Table("setting", "evaluations", "predicted", "PSNR worst", box=SIMPLE, title="Pareto front")
     by_number = {each["number"]: each for each in facts["trials"]}
     for row in (by_number[number] for number in facts["front"]):
-        table.add_row(
-            _setting(row), str(row["nfe"] or ""), f"{row['seconds']:.2f}", f"{row['speedup']:.2f}×", f"{row['psnr_worst']:.1f} dB"
-        )
+        table.add_row(_setting(row), str(row["nfe"]), f"{row['predicted_speedup']:.2f}×", f"{row['psnr_worst']:.1f} dB")
     console.print(table)
     for row in facts["confirmed_on_fresh_seeds"]:
         console.print(f"{'Chosen' if row['met'] else 'Not confirmed'}: {_setting(row)}", soft_wrap=True)

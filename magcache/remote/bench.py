@@ -81,7 +81,7 @@ def runs_needed(made: Mapping[str, Workflow], repeats: int) -> int:
 def facts_of(rounds: Sequence[Round], workflow: str, client: Client) -> dict[str, Any]:
     """The result as JSON."""
     found = {way: _facts_of_way(rounds, way) for way in rounds[0].runs}
-    found[FULL]["nfe"] = sum(report["evaluations"] for report in found[MAGCACHE]["reports"]) or None
+    found[FULL]["nfe"] = rounds[-1].runs[MAGCACHE].evaluations or None
     return {
         "workflow": workflow,
         "server": client.url,
@@ -95,7 +95,7 @@ def facts_of(rounds: Sequence[Round], workflow: str, client: Client) -> dict[str
 def _facts_of_way(rounds: Sequence[Round], way: str) -> dict[str, Any]:
     runs = [each.runs[way] for each in rounds]
     facts: dict[str, Any] = {
-        "nfe": runs[-1].nfe,
+        "nfe": runs[-1].nfe or None,
         "seconds": [run.seconds for run in runs],
         "seconds_median": median(run.seconds for run in runs),
         "sampler_seconds_median": median(run.sampler_seconds for run in runs),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .bench import FIRST_SEED
@@ -27,10 +27,13 @@ class Goal:
         close = self.min_psnr is None or psnr >= self.min_psnr
         return close and (self.max_seconds is None or seconds <= self.max_seconds)
 
-    def ordered(self, front: Sequence[Tried], full_seconds: float) -> list[Tried]:
-        """Those that meet it, the best first: the fastest above a floor, or else the closest within the budget."""
-        good = [tried for tried in front if self.met(tried.part * full_seconds, tried.psnr)]
-        return sorted(good, key=lambda tried: -tried.psnr if self.min_psnr is None else tried.part)
+    def ordered(self, front: Sequence[Tried], seconds_at_best: Callable[[float], float]) -> list[Tried]:
+        """Those that may meet it, the best first: the fastest above a floor, or else the closest within the budget.
+
+        `seconds_at_best` tells the least time for a speed-up of the sampling.
+        """
+        good = [tried for tried in front if self.met(seconds_at_best(tried.speedup), tried.psnr)]
+        return sorted(good, key=lambda tried: -tried.psnr if self.min_psnr is None else tried.nfe)
 
     def __str__(self) -> str:
         floor = [] if self.min_psnr is None else [f"at least {self.min_psnr:g} dB"]
@@ -69,7 +72,7 @@ def confirm(client: Client, job: Job, goal: Goal, front: Sequence[Tried], told: 
     Raises `WorkflowError`, `ServerError`.
     """
     yardstick, confirmed = Yardstick(client, job, _FRESH_SEED, told), list[Confirmed]()
-    for tried in goal.ordered(front, yardstick.seconds):
+    for tried in goal.ordered(front, yardstick.seconds_at_best):
         score = yardstick.measure(f"confirming trial {tried.number}", tried.setting)
         seconds = score.part * yardstick.seconds
         confirmed.append(Confirmed(tried, score, seconds, goal.met(seconds, min(score.quality.psnr))))

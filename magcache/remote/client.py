@@ -164,12 +164,14 @@ class Client:
                     return heard
 
     def _next_event(self) -> dict[str, Any] | None:
-        """The next message that is text, not a preview; None after a while without any."""
+        """The next message that has a type and data, not a preview; None after a while without any."""
         try:
-            while not isinstance(message := self._events.recv(), str) or not message:
-                if not message:
-                    raise ServerError(f"The ComfyUI at {self.url} ended the connection. See its log.")
-            return json.loads(message)
+            while message := self._events.recv():
+                event = json.loads(message) if isinstance(message, str) else None
+                # Other packs send what they like.
+                if isinstance(event, dict) and isinstance(event.get("data"), dict):  # pyright: ignore[reportUnknownMemberType]
+                    return cast("dict[str, Any]", event)
+            raise ServerError(_nobody(self.url, "it ended the connection"))
         except _library.WebSocketTimeoutException:
             return None
         except (OSError, _library.WebSocketException) as error:

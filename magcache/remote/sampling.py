@@ -28,9 +28,14 @@ class Sampled:
     calibrations: list[dict[str, Any]]
 
     @property
-    def nfe(self) -> int | None:
-        """Evaluations that ran the model's blocks, where MagCache counted them."""
-        return sum(report["nfe"] for report in self.reports) if self.reports else None
+    def evaluations(self) -> int:
+        """How often the model was called where MagCache is on it, 0 where it is not."""
+        return sum(report["evaluations"] for report in self.reports)
+
+    @property
+    def nfe(self) -> int:
+        """How many of these ran the model's blocks."""
+        return sum(report["nfe"] for report in self.reports)
 
 
 def sample(client: Client, workflow: Workflow, types: Types, seed: int, progress: Progress) -> Sampled:

@@ -25,16 +25,21 @@ class Tried:
 
     number: int
     setting: Setting
-    part: float
-    """The time it takes, as a part of that of all steps."""
+    nfe: int
+    """Evaluations that ran the model's blocks. What a setting decides of the time is this; all else is the machine's."""
+    evaluations: int
     psnr: float
     """Of the worst picture, in dB."""
-    nfe: int | None
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> Tried:
-        part, psnr = trial.values
-        return cls(trial.number, rounded(trial.params), part, psnr, trial.user_attrs["nfe"])
+        nfe, psnr = trial.values
+        return cls(trial.number, rounded(trial.params), round(nfe), trial.user_attrs["evaluations"], psnr)
+
+    @property
+    def speedup(self) -> float:
+        """Of the sampling, if reusing were free."""
+        return self.evaluations / self.nfe
 
 
 @contextmanager
@@ -119,11 +124,11 @@ class Study:
                 self._changed.wait()
             return None
 
-    def measured(self, number: int, part: float, psnr: float, nfe: int | None) -> None:
+    def measured(self, number: int, nfe: int, evaluations: int, psnr: float) -> None:
         with self._changed:
             trial = self._open.pop(number)
-            trial.set_user_attr("nfe", nfe)
-            self._study.tell(trial, (part, psnr))
+            trial.set_user_attr("evaluations", evaluations)
+            self._study.tell(trial, (nfe, psnr))
             self._changed.notify_all()
 
     def failed(self, number: int) -> None:
@@ -142,8 +147,10 @@ class Study:
         return [Tried.of(trial) for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
 
     def front(self) -> list[Tried]:
-        """The settings to which no other is both faster and closer, the fastest first."""
-        return sorted((Tried.of(trial) for trial in self._study.best_trials), key=lambda tried: tried.part)
+        """The settings to which no other is both faster and closer, the fastest first; the earliest of those that come to the same."""
+        best = sorted((Tried.of(trial) for trial in self._study.best_trials), key=lambda tried: -tried.number)
+        different = {(tried.nfe, tried.psnr): tried for tried in best}
+        return sorted(different.values(), key=lambda tried: tried.nfe)
 
 
 def _try_again(study: optuna.Study, trial: Trial | FrozenTrial) -> None:

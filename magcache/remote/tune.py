@@ -60,9 +60,10 @@ class Score:
     """How a setting did on some seeds."""
 
     part: float
-    """Time of the whole workflow as a part of that of all steps, the median of the seeds."""
+    """Time that the whole workflow took as a part of that of all steps, the median of the seeds."""
     quality: Quality
-    nfe: int | None
+    nfe: int
+    evaluations: int
     curves: frozenset[str]
     pictures: list[Picture]
     """The first of each seed."""
@@ -79,18 +80,26 @@ class Yardstick:
 
     @property
     def seconds(self) -> float:
+        """Of the whole workflow."""
         return median(run.seconds for run in self.full.values())
 
+    def seconds_at_best(self, speedup: float) -> float:
+        """Of the whole workflow if its sampling were so many times faster."""
+        return median(run.seconds - run.sampler_seconds * (1 - 1 / speedup) for run in self.full.values())
+
     def measure(self, what: str, setting: Setting) -> Score:
-        """Raises `WorkflowError`, `ServerError`."""
+        """Raises `WorkflowError`, `ServerError`; `MagCacheError` if MagCache did not take part or the pictures cannot be compared."""
         workflow = self._job.with_setting(setting)
         runs = {
             seed: sample(self._client, workflow, self._job.types, seed, doing(self._told, f"seed {seed} · {what}")) for seed in self.full
         }
+        if not all(run.evaluations for run in runs.values()):
+            raise MagCacheError(f"MagCache did not take part in the workflow on {self._client.url}. The log of that server says why.")
         return Score(
             median(run.seconds / self.full[seed].seconds for seed, run in runs.items()),
             Quality.together(Quality.of(self.full[seed].pictures, run.pictures) for seed, run in runs.items()),
-            next(iter(runs.values())).nfe,
+            max(run.nfe for run in runs.values()),
+            max(run.evaluations for run in runs.values()),
             frozenset(report["curve"] for run in runs.values() for report in run.reports),
             [run.pictures[0] for run in runs.values()],
         )
@@ -152,4 +161,4 @@ def _work(client: Client, job: Job, study: Study, told: Told) -> None:
             raise
         else:
             failures = 0
-            study.measured(number, score.part, min(score.quality.psnr), score.nfe)
+            study.measured(number, score.nfe, score.evaluations, min(score.quality.psnr))

@@ -7,7 +7,7 @@ import pytest
 from magcache.remote.choice import Goal
 from magcache.remote.study import Tried
 
-FRONT = [Tried(number, {}, part, psnr, None) for number, (part, psnr) in enumerate([(0.3, 28.0), (0.4, 34.0), (0.5, 36.0), (0.7, 41.0)])]
+FRONT = [Tried(number, {}, nfe, 20, psnr) for number, (nfe, psnr) in enumerate([(6, 28.0), (8, 34.0), (10, 36.0), (14, 41.0)])]
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ FRONT = [Tried(number, {}, part, psnr, None) for number, (part, psnr) in enumera
     ids=str,
 )
 def test_the_fastest_above_a_floor_or_the_closest_within_a_budget(goal: Goal, expected: list[int]):
-    assert [tried.number for tried in goal.ordered(FRONT, full_seconds=10.0)] == expected
+    assert [tried.number for tried in goal.ordered(FRONT, lambda speedup: 10 / speedup)] == expected

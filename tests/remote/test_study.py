@@ -29,7 +29,7 @@ def finish(study: Study) -> list[int]:
     numbers = []
     while (asked := study.next()) is not None:
         numbers.append(asked[0])
-        study.measured(asked[0], 0.3 + asked[0] / 100, 30.0 + asked[0], 7)
+        study.measured(asked[0], 7 + asked[0], 20, 30.0 + asked[0])
     return numbers
 
 
@@ -37,7 +37,8 @@ def test_as_many_as_asked_for_are_measured_and_the_good_guesses_come_first(tmp_p
     with opened(tmp_path, total=5) as study:
         assert len(finish(study)) == 5 and study.left == 0
         assert [tried.setting for tried in study.tried()[: len(AUTO.first)]] == list(AUTO.first)
-        assert study.tried()[0].nfe == 7
+        first = study.tried()[0]
+        assert (first.nfe, first.evaluations, first.psnr) == (7, 20, 30.0)
 
 
 def test_a_later_run_goes_on_and_may_ask_for_more(tmp_path: Path):
@@ -110,10 +111,10 @@ def test_stopping_sends_waiting_workers_home(tmp_path: Path):
 
 
 def test_the_front_has_what_nothing_beats_in_both(tmp_path: Path):
-    with opened(tmp_path) as study:
-        for part, psnr in ((0.5, 40.0), (0.4, 36.0), (0.45, 35.0), (0.6, 39.0)):
-            study.measured(ask(study), part, psnr, None)
-        assert [(tried.part, tried.psnr) for tried in study.front()] == [(0.4, 36.0), (0.5, 40.0)]
+    with opened(tmp_path, total=5) as study:
+        for nfe, psnr in ((10, 40.0), (8, 36.0), (9, 35.0), (12, 39.0), (10, 40.0)):
+            study.measured(ask(study), nfe, 20, psnr)
+        assert [(tried.number, tried.nfe, tried.psnr, tried.speedup) for tried in study.front()] == [(1, 8, 36.0, 2.5), (0, 10, 40.0, 2.0)]
 
 
 def test_two_runs_at_a_time_and_another_workflow_are_refused(tmp_path: Path):
