@@ -13,8 +13,9 @@ from typing import Any
 
 import httpx
 
-from magcache.demo.client import Client, Picture
 from magcache.demo.comfyui import NEWEST, fetch_comfyui, install_node, serve
+from magcache.metrics import Picture
+from magcache.remote.client import Client
 
 from .workflows.catalogue import Catalogue, read_catalogue
 from .workflows.collection import workflows

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..curve import MagnitudeCurve
 from ..curves import known_curves, load_curve
 from ..schedule import Plan, Settings, best_reuse, evaluations_for, plan_budget, plan_run
-from .common import console, errors_as_messages, find_curve
+from .bench import bench
+from .calibrate import calibrate
+from .common import AsJson, console, errors_as_messages, find_curve, print_json
 from .exchange import export_list, import_list
+from .tune import tune
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.callback()
@@ -35,7 +32,7 @@ def curves(as_json: AsJson = False) -> None:
     """List the magnitude curves that come with MagCache and the settings recommended for each."""
     known = [load_curve(name) for name in known_curves()]
     if as_json:
-        _print_json([_curve_row(curve) for curve in known])
+        print_json([_curve_row(curve) for curve in known])
         return
     table = Table("model_type", "steps", "thresh", "retention", "K", box=SIMPLE)
     for curve in known:
@@ -66,7 +63,7 @@ def plan(
             rule = {"speedup": speedup}
             made = plan_budget(found, sigmas, nfe=evaluations_for(len(sigmas), speedup), reuse=best_reuse(found))
         if as_json:
-            _print_json(_plan_facts(found, rule, made))
+            print_json(_plan_facts(found, rule, made))
         else:
             _print_plan(found, rule, made)
 
@@ -80,29 +77,18 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Sample the same pictures with and without MagCache on a real ComfyUI, and write a report."""
-    from ..demo.report import write_report
-    from ..demo.run import PROMPTS, run_demo
+    with errors_as_messages("demo"):
+        from ..demo.report import write_report
+        from ..demo.run import PROMPTS, run_demo
+        from .bars import run_bars
 
-    with errors_as_messages():
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True)) as bars:
-            total = bars.add_task("runs", total=3 * len(PROMPTS) + 2)
-            current = bars.add_task("preparing", total=None)
-            said = "preparing"
-
-            def progress(what: str, done: int, of: int) -> None:
-                nonlocal said
-                if what != said:
-                    bars.advance(total)
-                    said = what
-                bars.update(current, description=what, completed=done, total=of)
-
-            result = run_demo(steps, speedup, comfyui, progress)
-            bars.update(total, completed=3 * len(PROMPTS) + 2)
+        with run_bars(3 * len(PROMPTS) + 2) as bars:
+            result = run_demo(steps, speedup, comfyui, bars.server())
+            bars.complete()
         page = write_report(result, out)
     facts = result.to_json()
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     table = Table("sampling", "evaluations", "seconds", "PSNR in dB", "SSIM", box=SIMPLE, caption="PSNR and SSIM: mean / worst")
     seconds = facts["seconds_per_run"]
@@ -117,6 +103,9 @@ def demo(
     console.print(f"[bold]{facts['measured_speedup']:.2f}× faster[/bold] (predicted {facts['predicted_speedup']:.2f}×). Report: {page}")
 
 
+app.command()(bench)
+app.command()(calibrate)
+app.command()(tune)
 app.command("import")(import_list)
 app.command("export")(export_list)
 
@@ -164,7 +153,3 @@ def _print_plan(curve: MagnitudeCurve, rule: dict[str, Any], made: Plan) -> None
     console.print(table)
     by = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in rule.items())
     console.print(f"{curve.name}: {made.nfe} of {made.steps} steps computed, {made.speedup:.2f}× ({by})")
-
-
-def _print_json(facts: object) -> None:
-    sys.stdout.write(json.dumps(facts, indent=1) + "\n")

@@ -13,10 +13,13 @@ import folder_paths
 
 from ..curve import MagnitudeCurve
 from ..curves import known_curves, load_curve
-from ..errors import CurveError, MagCacheError, UnknownCurveError
+from ..errors import CurveError, MagCacheError, SettingsError, UnknownCurveError
+from ..tuned import Tuned
 
 FOLDER = "magcache"
 """ComfyUI's model folder for curves: models/magcache."""
+PRESETS = "presets"
+"""The folder in it for tuned settings, a file for each curve, of its name."""
 
 log = logging.getLogger("magcache")
 
@@ -80,6 +83,26 @@ def save(curve: MagnitudeCurve) -> Path:
     return path
 
 
+def preset_of(curve: str) -> Tuned | None:
+    """The settings that were tuned with this curve. A file that cannot be read is passed over with a warning."""
+    found = next((path for path in _preset_files(curve) if path.is_file()), None)
+    try:
+        return Tuned.load(found) if found else None
+    except SettingsError as error:
+        log.warning("MagCache passes over a preset: %s", error)
+        return None
+
+
+def save_preset(curve: str, tuned: Tuned) -> Path:
+    """Keep settings where `preset_of` finds them. Raises `MagCacheError` when they cannot be written."""
+    path = _preset_files(curve)[0]
+    try:
+        tuned.save(path)
+    except OSError as error:
+        raise MagCacheError(f"The preset could not be saved to {path}: {error}. Make the folder writable and run again.") from error
+    return path
+
+
 def fingerprint(model: Any) -> str:
     """Tells one model from another: its class, its dimensions and some of its weights, which LoRAs leave alone."""
     base = model.model
@@ -90,6 +113,10 @@ def fingerprint(model: Any) -> str:
         # Two digits are the same in fp32, fp16 and bf16.
         digest.update(name.encode() + " ".join(f"{number:.1e}" for number in value.detach().flatten()[:16].float().tolist()).encode())
     return digest.hexdigest()[:16]
+
+
+def _preset_files(curve: str) -> list[Path]:
+    return [Path(folder) / PRESETS / f"{curve}.json" for folder in folder_paths.get_folder_paths(FOLDER)]
 
 
 def _modified(path: Path) -> float:

@@ -12,6 +12,7 @@ from ..session import CacheDevice
 from . import library
 from .demo_nodes import DEMO_NODES, register_checkpoints
 from .outlines import ALIASES, AUTO, BudgetOutline, RecordingOutline, SkippingOutline, check_architecture, known_family
+from .preset_nodes import MagCachePreset
 from .result_nodes import MagCacheCompare, MagCacheReport
 from .telling import Teller
 from .wrappers import MagCachePatch, OutlineOf
@@ -114,11 +115,12 @@ class MagCacheAuto(io.ComfyNode):
                 io.Float.Input(
                     "speedup",
                     default=2.0,
-                    min=1.0,
+                    min=0.0,
                     max=4.0,
                     step=0.1,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="How many times faster sampling shall be. 1 switches MagCache off; 2 is a good start.",
+                    tooltip="How many times faster sampling shall be. 1 switches MagCache off; 2 is a good start; "
+                    "0 takes what was tuned for this model.",
                 ),
                 io.Combo.Input(
                     "curve",
@@ -152,7 +154,8 @@ class MagCacheAuto(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, speedup, curve=AUTO, reuse=AUTO, cache_device="auto", start_percent=0.0, end_percent=1.0) -> io.NodeOutput:
-        evaluations_for(1, speedup)  # Complains about an impossible speed-up.
+        if speedup != 0:
+            evaluations_for(1, speedup)  # Complains about an impossible speed-up.
         if speedup == 1:
             return io.NodeOutput(model)
         check_architecture(model, curve)
@@ -199,8 +202,8 @@ class MagCacheCalibration(io.ComfyNode):
     def execute(cls, model, model_type, name="", average=False) -> io.NodeOutput:
         name = check_name(name.strip()) if name.strip() else ""
         known_family(model)
-        patch = _patch(RecordingOutline(model_type, name, average), cls.hidden.unique_id)
-        return io.NodeOutput(patch.attach(model))
+        outline = RecordingOutline(model_type, name, average, Teller(cls.hidden.unique_id).calibrated)
+        return io.NodeOutput(_patch(outline, cls.hidden.unique_id).attach(model))
 
 
 class CompileModel(io.ComfyNode):
@@ -254,4 +257,6 @@ class MagCacheExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [MagCacheAuto, MagCache, MagCacheCalibration, MagCacheReport, MagCacheCompare, CompileModel, *DEMO_NODES]
+        return [
+            MagCacheAuto, MagCache, MagCacheCalibration, MagCacheReport, MagCacheCompare, MagCachePreset, CompileModel, *DEMO_NODES,
+        ]  # fmt: skip

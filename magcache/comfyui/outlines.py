@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from ..errors import MagCacheError, ModelMismatchError
 from ..planner import Reuse
 from ..report import CALIBRATION
 from ..schedule import Settings, best_reuse, compute_all, plan_run, plan_speedup
+from ..tuned import Tuned
 from . import library
 from .families import Family, ModelFacts
 from .wrappers import Conclusion, Outline, bare, family_of
@@ -28,6 +30,8 @@ ALIASES = {
 }
 """Names that the published calibration node used."""
 
+_MIDDLING = 2.0
+"""The speed-up where nothing was asked for and nothing tuned."""
 _FEW_STEPS = 10
 """A run with fewer steps does not calibrate a model by itself: it shows too little of the schedule."""
 
@@ -89,6 +93,7 @@ class BudgetOutline:
     """Reach a speed-up with the least error. A model that was never calibrated calibrates itself on this run."""
 
     speedup: float
+    """0 takes what was tuned for the curve, and a middling speed-up if nothing was."""
     curve: str = AUTO
     reuse: Reuse | Literal["auto"] = "auto"
     start_percent: float = 0.0
@@ -103,16 +108,20 @@ class BudgetOutline:
                 return Outline(compute_all(sigmas[:-1]), "none")
             outline = RecordingOutline(AUTO, "")(guider, noise, sigmas)
             return replace(outline, conclude=_sparing(outline.conclude))
+        preset = None if self.speedup else library.preset_of(curve.name)
+        chosen = preset or Tuned(self.speedup or _MIDDLING, best_reuse(curve))
         sampling = guider.model_patcher.get_model_object("model_sampling")
+        start, end = max(self.start_percent, chosen.start_percent), min(self.end_percent, chosen.end_percent)
         plan = plan_speedup(
             curve,
             sigmas[:-1],
-            self.speedup,
+            chosen.speedup,
             guidance=getattr(guider, "cfg", 1.0),
-            reuse=best_reuse(curve) if self.reuse == "auto" else self.reuse,
-            window=(sampling.percent_to_sigma(self.start_percent), sampling.percent_to_sigma(self.end_percent)),
+            reuse=chosen.reuse if self.reuse == "auto" else self.reuse,
+            window=(sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)),
         )
-        return Outline(plan, curve.name, curve.mean_ratios_at(sigmas[:-1]))
+        name = f"{curve.name} (tuned)" if preset else curve.name
+        return Outline(plan, name, curve.mean_ratios_at(sigmas[:-1]))
 
     def _curve(self, model: Any, facts: ModelFacts, steps: int) -> MagnitudeCurve | None:
         family = known_family(model)
@@ -133,6 +142,8 @@ class RecordingOutline:
     name: str
     average: bool = False
     """Whether a curve that is there already under this name counts too."""
+    saved: Callable[[MagnitudeCurve, Path], None] = lambda curve, path: None
+    """Is told of the curve, and where it was saved."""
 
     def __call__(self, guider: Any, noise: torch.Tensor, sigmas: list[float]) -> Outline:
         model = guider.model_patcher
@@ -158,6 +169,7 @@ class RecordingOutline:
             if self.average and curve.name in library.own_files():
                 curve = averaged(library.load(curve.name, curve.steps), curve)
             path, runs = library.save(curve), curve.provenance.get("runs", 1)
+            self.saved(curve, path)
             said = f"MagCache: calibrated on {curve.steps} steps" + (f", the mean of {runs} runs" if runs > 1 else "")
             said = f"{said}, nothing skipped yet · saved {path} · the next run of this model is faster"
             return Conclusion(said, curve.mean_ratios_at(sigmas[:-1]))

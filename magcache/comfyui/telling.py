@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 from server import PromptServer
 
+from ..curve import MagnitudeCurve
 from ..report import RunReport
 
 log = logging.getLogger("magcache")
@@ -37,3 +39,9 @@ class Teller:
         server = getattr(PromptServer, "instance", None)
         if server is not None and self.node is not None:
             server.send_sync("magcache.report", {"node": self.node, "report": report.to_json()})
+
+    def calibrated(self, curve: MagnitudeCurve, path: Path) -> None:
+        """Hands a calibration to programs that listen."""
+        server = getattr(PromptServer, "instance", None)
+        if server is not None and self.node is not None:
+            server.send_sync("magcache.calibration", {"node": self.node, "path": str(path), "curve": curve.to_json()})

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
-from ..comparison import Comparison
 from ..metrics import Picture, difference
+from ..pages import DIFFERENCE_GAIN, encoded, write_page
+from ..remote.quality import closeness
 from .run import DemoResult, Row
 
-DIFFERENCE_GAIN = 8
 _GAP = 4
 _OVERVIEW_SCALE = 2
 
@@ -25,22 +22,11 @@ _OVERVIEW_SCALE = 2
 def write_report(result: DemoResult, folder: Path) -> Path:
     """Write `index.html`, `result.json` and `overview.png` to `folder`; returns the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
+    facts, page = result.to_json(), folder / "index.html"
+    (folder / "result.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     overview(result.rows).save(folder / "overview.png")
-    template = jinja2.Environment(autoescape=True).from_string((Path(__file__).parent / "report.html").read_text(encoding="utf-8"))
-    facts = result.to_json()
-    page = template.render(
-        result=result,
-        plan=facts,
-        pictures=facts["pictures"],
-        gain=DIFFERENCE_GAIN,
-        steps=list(zip(facts["sigmas"], facts["decisions"], strict=True)),
-        summary=_summary(facts),
-        rows=[_row(row) for row in result.rows],
-    )
-    path = folder / "index.html"
-    path.write_text(page, encoding="utf-8")
-    return path
+    write_page("demo.html", page, facts=facts, summary=_summary(facts), rows=[_row(row) for row in result.rows])
+    return page
 
 
 def overview(rows: Sequence[Row]) -> Image.Image:
@@ -66,16 +52,10 @@ def _summary(facts: dict[str, Any]) -> list[dict[str, Any]]:
 def _row(row: Row) -> dict[str, Any]:
     full, cached, fewer = row.full.pictures, row.cached.pictures, row.fewer.pictures
     differences = [difference(*pair, DIFFERENCE_GAIN) for pair in zip(full, cached, strict=True)]
-    quality = Comparison.of(zip(full, cached, strict=True)).to_json()
+    quality = closeness(full, cached).to_json()
     return {
         "prompt": row.prompt,
         "seed": row.seed,
         "note": f"{quality['psnr_mean']:.1f} dB · {row.full.seconds / row.cached.seconds:.2f}×",
-        "columns": [[_encoded(picture) for picture in column] for column in (full, cached, differences, fewer)],
+        "columns": [[encoded(picture) for picture in column] for column in (full, cached, differences, fewer)],
     }
-
-
-def _encoded(picture: Picture) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()

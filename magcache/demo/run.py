@@ -14,7 +14,9 @@ from typing import Any
 
 from ..comparison import Comparison
 from ..metrics import Picture
-from .client import Client, Outcome, Workflow
+from ..remote.client import Client, Outcome
+from ..remote.sampling import Told, doing
+from ..remote.workflow import Workflow
 from .comfyui import find_comfyui, install_node, serve
 
 _HERE = Path(__file__).parent
@@ -32,8 +34,6 @@ PROMPTS = (
     "a blue square on sand",
 )
 FIRST_SEED = 1000
-Progress = Callable[[str, int, int], None]
-"""Is told what is going on, and how many of how many steps of it are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +104,18 @@ class DemoResult:
         }
 
 
-def run_demo(steps: int, speedup: float, comfyui: Path | None, progress: Progress) -> DemoResult:
+def run_demo(steps: int, speedup: float, comfyui: Path | None, told: Told) -> DemoResult:
     """Calibrate on one prompt, then sample `PROMPTS` three ways. Raises `MagCacheError` when ComfyUI or a workflow fails."""
     folder = find_comfyui(comfyui)
     with server_folder() as base:
-        progress("starting ComfyUI", 0, 1)
+        told("starting ComfyUI", 0, 1)
         with serve(folder, base, ["--cpu", "--disable-metadata"]) as server, Client(server.address) as client:
-            return _sample_all(client, steps, speedup, progress)
+            return _sample_all(client, steps, speedup, told)
 
 
-def _sample_all(client: Client, steps: int, speedup: float, progress: Progress) -> DemoResult:
+def _sample_all(client: Client, steps: int, speedup: float, told: Told) -> DemoResult:
     def sample(what: str, workflow: Workflow) -> Outcome:
-        return client.run(workflow, lambda done, total: progress(what, done, total))
+        return client.run(workflow, doing(told, what))
 
     prompt, seed = CALIBRATION
     sample("calibrating", with_node(demo_workflow(prompt, seed, steps), "MagCacheCalibration", model_type="auto"))

@@ -13,13 +13,14 @@ import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow
 
 from magcache import MagnitudeCurve
-from magcache.comfyui import nodes
+from magcache.comfyui import library, nodes
 from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
 from magcache.comfyui.wrappers import MagCachePatch
 from magcache.demo import world
 from magcache.demo.run import CHECKPOINT
-from magcache.errors import ModelMismatchError, SettingsError
+from magcache.errors import MagCacheError, ModelMismatchError, SettingsError
 from magcache.schedule import evaluations_for
+from magcache.tuned import Tuned
 
 from .runs import Log, sample
 from .tiny import Tiny
@@ -150,6 +151,48 @@ def test_the_window_is_left_alone(flux: Tiny):
 
 def test_speedup_one_leaves_the_model_untouched(flux: Tiny):
     assert executed(flux.model, 1.0) is flux.model
+
+
+def test_speedup_zero_takes_what_was_tuned_for_the_models_curve(flux: Tiny, curves_folder: Path):
+    sample(flux, calibrating(flux.model), count=12, cfg=3.0)
+    (curve,) = library.own_files()
+    library.save_preset(curve, Tuned(3.0, "hold", 0.0, 1.0))
+    (automatic, log), (explicit, expected) = auto(flux.model, 0), auto(flux.model, 3.0, reuse="hold")
+    assert torch.equal(sample(flux, automatic, count=12, cfg=3.0), sample(flux, explicit, count=12, cfg=3.0))
+    assert log.reports[0].curve == f"{curve} (tuned)" and log.reports[0].nfe == 4
+    assert log.decisions == expected.decisions and expected.reports[0].curve == curve
+
+
+def test_speedup_zero_without_a_preset_or_with_a_broken_one_is_a_middling_speedup(flux: Tiny, curves_folder: Path):
+    model, log = auto(flux.model, 0)
+    for _ in range(2):
+        sample(flux, model, count=12, cfg=3.0)
+    (curve,) = library.own_files()
+    (curves_folder / "presets").mkdir()
+    (curves_folder / "presets" / f"{curve}.json").write_text("{")
+    sample(flux, model, count=12, cfg=3.0)
+    assert [report.nfe for report in log.reports] == [12, 6, 6] and log.reports[2].curve == curve
+
+
+def test_what_is_set_on_the_node_limits_a_preset(flux: Tiny, curves_folder: Path):
+    sample(flux, calibrating(flux.model), count=16, cfg=3.0)
+    (curve,) = library.own_files()
+    library.save_preset(curve, Tuned(1.5, "hold", 0.2, 1.0))
+    model, log = auto(flux.model, 0, start_percent=0.5)
+    sample(flux, model, count=16, cfg=3.0)
+    assert "r" in log.decisions[0] and "r" not in log.decisions[0][:8]
+
+
+def test_the_preset_node_keeps_settings_beside_the_curves(curves_folder: Path):
+    nodes.MagCachePreset.execute("flux", 2.6, "scale", 0.1, 0.9)
+    assert library.preset_of("flux") == Tuned(2.6, "scale", 0.1, 0.9) == Tuned.load(curves_folder / "presets" / "flux.json")
+    assert "flux" not in library.own_files()
+
+
+def test_a_preset_that_cannot_be_saved_is_explained(curves_folder: Path):
+    (curves_folder / "presets").write_text("in the way")
+    with pytest.raises(MagCacheError, match="could not be saved"):
+        nodes.MagCachePreset.execute("flux", 2.6, "scale", 0.1, 0.9)
 
 
 def test_an_impossible_speedup_and_a_foreign_curve_are_refused(flux: Tiny):

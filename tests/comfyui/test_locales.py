@@ -18,7 +18,7 @@ from magcache.comfyui.nodes import MagCacheExtension
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "web" / "docs"
 NODES = (
-    "MagCacheAuto", "MagCache", "MagCacheCalibration", "MagCacheReport", "MagCacheCompare", "CompileModel",
+    "MagCacheAuto", "MagCache", "MagCacheCalibration", "MagCacheReport", "MagCacheCompare", "MagCachePreset", "CompileModel",
     "MagCacheDemoText", "MagCacheDemoDecode",
 )  # fmt: skip
 LANGUAGES = ("en", "ja", "zh")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from magcache.demo.client import Client
 from magcache.demo.comfyui import FLOOR, NEWEST, Server, fetch_comfyui, install_node, serve
+from magcache.remote.client import Client
 
 
 @pytest.fixture(scope="session", params=[NEWEST, FLOOR])

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magcache.demo.client import Client, Workflow, WorkflowError
 from magcache.demo.comfyui import Server
 from magcache.demo.run import demo_workflow, with_node
+from magcache.remote.client import Client
+from magcache.remote.workflow import Workflow, WorkflowError
 
 FOUR = {"model_type": "flux", "magcache_thresh": 0.24, "retention_ratio": 0.1, "magcache_K": 5}
 SIX = {**FOUR, "start_step": 2, "end_step": -2}

@@ -12,8 +12,9 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from magcache.demo.client import Client, WorkflowError
 from magcache.demo.comfyui import NEWEST, Server
+from magcache.remote.client import Client
+from magcache.remote.workflow import WorkflowError
 from tools.make_workflows import FOLDER
 from tools.workflows.catalogue import NOTE, read_catalogue
 from tools.workflows.collection import workflows

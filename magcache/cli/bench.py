@@ -1,0 +1,67 @@
+"""`magcache bench`: how much faster MagCache makes a workflow, and how close its pictures stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.table import Table
+
+from ..errors import MagCacheError
+from .common import LOCAL_SERVER, AsJson, ServerAddress, WorkflowFile, console, errors_as_messages, print_json
+
+
+def bench(
+    workflow: WorkflowFile,
+    server: ServerAddress = LOCAL_SERVER,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Seeds to run each way with.")] = 3,
+    speedup: Annotated[float, typer.Option(min=1.1, max=4, help="Of the MagCache Auto put in where the workflow has no MagCache.")] = 2.0,
+    easycache: Annotated[bool, typer.Option("--easycache", help="Compare with ComfyUI's EasyCache too.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report; WORKFLOW.bench if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a workflow with and without MagCache on a ComfyUI that is running, and compare times and pictures."""
+    with errors_as_messages("bench"):
+        from ..remote.bench import Round, facts_of, run_bench, runs_needed, ways
+        from ..remote.bench_report import write_report
+        from ..remote.client import Client
+        from ..remote.workflow import classes, read_workflow
+        from .bars import run_bars
+
+        given, rounds, stopped = read_workflow(workflow), list[Round](), None
+        with Client(server) as client:
+            types = client.types(classes(given) | {"MagCacheAuto"} | ({"EasyCache"} if easycache else set()))
+            made = ways(given, types, speedup, easycache)
+            with run_bars(runs_needed(made, repeats)) as bars:
+                try:
+                    for each in run_bench(client, made, types, repeats, bars.server()):
+                        rounds.append(each)
+                    bars.complete()
+                except (KeyboardInterrupt, MagCacheError) as error:
+                    stopped = error
+            if rounds:
+                facts = facts_of(rounds, workflow.name, client)
+                page = write_report(facts, rounds, out or workflow.with_suffix(".bench"))
+                if as_json:
+                    print_json(facts)
+                else:
+                    _print(facts, page)
+        if stopped:
+            raise stopped
+
+
+def _print(facts: dict[str, Any], page: Path) -> None:
+    caption = "seconds: median · PSNR and SSIM: mean / worst picture"
+    table = Table("sampling", "evaluations", "seconds", "speed-up", "PSNR in dB", "SSIM", box=SIMPLE, caption=caption)
+    for name, way in facts["ways"].items():
+        compared = ("", "reference", "")
+        if "speedup" in way:
+            psnr, ssim = (f"{way['psnr_mean']:.1f} / {way['psnr_worst']:.1f}", f"{way['ssim_mean']:.3f} / {way['ssim_worst']:.3f}")
+            compared = (f"{way['speedup']:.2f}×", psnr, ssim)
+        table.add_row(name, str(way["nfe"] or ""), f"{way['seconds_median']:.2f}", *compared)
+    console.print(table)
+    if not facts["ways"]["MagCache"]["reports"]:
+        console.print("MagCache did not report: this model runs in full. The server's log says why.")
+    console.print(f"Report: {page}", soft_wrap=True)

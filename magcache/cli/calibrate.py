@@ -1,0 +1,52 @@
+"""`magcache calibrate`: measure the model of a workflow without opening ComfyUI."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.table import Table
+
+from ..curve import check_name
+from .common import LOCAL_SERVER, AsJson, ServerAddress, WorkflowFile, console, errors_as_messages, print_json
+
+
+def calibrate(
+    workflow: WorkflowFile,
+    server: ServerAddress = LOCAL_SERVER,
+    name: Annotated[str, typer.Option(help="Name of the curve; the model's own if left out.")] = "",
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="Runs with different seeds to average.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the model of a workflow on a ComfyUI that is running; `auto` uses the curve from then on."""
+    with errors_as_messages("bench"):
+        from ..remote.calibrate import calibrate as measure
+        from ..remote.calibrate import facts_of
+        from ..remote.client import Client
+        from ..remote.workflow import classes, read_workflow
+        from .bars import run_bars
+
+        name, given = name and check_name(name), read_workflow(workflow)
+        with Client(server) as client, run_bars(runs) as bars:
+            types = client.types(classes(given) | {"MagCacheCalibration"})
+            found = measure(client, given, types, name=name, runs=runs, told=bars.server())
+            bars.complete()
+        facts = facts_of(found)
+        if as_json:
+            print_json(facts)
+            return
+        for each in facts:
+            _print(each)
+
+
+def _print(facts: dict[str, Any]) -> None:
+    mean = f", the mean of {facts['runs']} runs" if facts["runs"] > 1 else ""
+    console.print(f"{facts['name']}: {facts['steps']} steps, {' and '.join(facts['branches'])}{mean}", highlight=False)
+    console.print(f"The last residual is {facts['magnitude']:.2f} times as large as the first. What MagCache Auto would do with it:")
+    table = Table("speed-up", "evaluations", "predicted error", "in the worst step", box=SIMPLE)
+    for row in facts["forecast"]:
+        table.add_row(f"{row['speedup']:.2f}×", str(row["nfe"]), f"{row['error']:.4f}", f"{row['worst']:.4f}")
+    console.print(table)
+    console.print(f"Saved on the server: {escape(facts['path'])}", soft_wrap=True, highlight=False)

@@ -1,0 +1,1 @@
+"""What the command line does on a ComfyUI that runs elsewhere, over its public HTTP and websocket API."""

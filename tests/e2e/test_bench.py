@@ -1,0 +1,105 @@
+"""`magcache bench` on a real server."""
+
+from __future__ import annotations
+
+import json
+import signal
+from operator import truediv
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from magcache.demo.comfyui import NEWEST, Server
+from magcache.demo.run import with_node
+from magcache.remote.workflow import Workflow
+
+from ..cli.calls import refused, run
+from .processes import get, queue, start, until
+from .workflows import guided, small, video, written
+
+on_newest = pytest.mark.parametrize("server", [NEWEST], indirect=True)
+
+
+def bench(server: Server, path: Path, *arguments: str) -> dict[str, Any]:
+    return json.loads(run("bench", str(path), "--server", f"http://{server.address}/", "--json", *arguments))
+
+
+def test_a_workflow_without_magcache_with_everything_compared(server: Server, tmp_path: Path):
+    facts = bench(server, written(tmp_path / "flux.json", small()), "--repeats", "2", "--easycache")
+    full, cached, easy = (facts["ways"][way] for way in ("all steps", "MagCache", "EasyCache"))
+    assert facts["seeds"] == [1000, 1001] and facts["device"] == "cpu"
+    assert full["nfe"] == 10 and cached["nfe"] == 5 and len(full["seconds"]) == len(cached["seconds"]) == 2
+    assert 0 < full["sampler_seconds_median"] < full["seconds_median"]
+    assert cached["speedup"] == pytest.approx(median(map(truediv, full["seconds"], cached["seconds"])))
+    assert 15 < cached["psnr_worst"] <= cached["psnr_mean"] < 100 and cached["psnr_mean"] > easy["psnr_mean"]
+    assert json.loads((tmp_path / "flux.bench" / "result.json").read_text()) == facts
+    page = (tmp_path / "flux.bench" / "index.html").read_text()
+    assert page.count("data:image/png") == 2 * 5 and page.count('class="reuse" title="step') == 5
+
+
+def test_magcache_as_it_is_set_in_the_workflow_and_a_guider(server: Server, tmp_path: Path):
+    rule = {"model_type": "flux", "magcache_thresh": 0.24, "retention_ratio": 0.1, "magcache_K": 5}
+    own = bench(server, written(tmp_path / "own.json", with_node(small(), "MagCache", **rule)), "--repeats", "1")
+    assert own["ways"]["MagCache"]["reports"][0]["curve"] == "flux"
+    found = bench(server, written(tmp_path / "guided.json", guided()), "--repeats", "1")
+    assert found["ways"]["MagCache"]["nfe"] == 5 and found["ways"]["MagCache"]["psnr_worst"] > 15
+
+
+@on_newest
+def test_frames_of_a_video_are_compared(server: Server, tmp_path: Path):
+    facts = bench(server, written(tmp_path / "video.json", video()), "--repeats", "1", "--out", str(tmp_path / "out"))
+    assert 15 < facts["ways"]["MagCache"]["psnr_worst"] < facts["ways"]["MagCache"]["psnr_mean"]
+    assert (tmp_path / "out" / "index.html").exists()
+
+
+def broken(**changed: Any) -> Workflow:
+    workflow = small()
+    workflow["sampler"]["inputs"].update(changed)
+    return workflow
+
+
+def extra(kind: str) -> Workflow:
+    return small() | {"77": {"class_type": kind, "inputs": {}}}
+
+
+@on_newest
+@pytest.mark.parametrize(
+    ("workflow", "said"),
+    [
+        ({"nodes": [], "links": []}, "Workflow → Export (API)"),
+        (extra("Not There // At All"), "lacks nodes of this workflow: Not There // At All. Install"),
+        (extra("MagCacheOfTomorrow"), "MagCache is not installed there, or too old"),
+        (broken(sampler_name="nonsense"), "KSampler (node sampler): Value not in list (sampler_name: 'nonsense' not in"),
+        (with_node(small(), "MagCacheAuto", speedup=2.0, curve="wan2.1_t2v_14B"), "MagCacheAuto (node magcache) failed: The curve 'wan2.1"),
+        ({name: node for name, node in small().items() if name != "save"}, "refused the workflow: Prompt has no outputs"),
+    ],
+    ids=["editor's format", "missing node", "no MagCache", "rejected", "fails", "saves nothing"],
+)  # fmt: skip
+def test_what_goes_wrong_is_said_in_a_line(server: Server, tmp_path: Path, workflow: Workflow, said: str):
+    path = written(tmp_path / "broken.json", workflow)
+    assert said in refused("bench", str(path), "--server", server.address, "--repeats", "1")
+    assert [each.name for each in tmp_path.iterdir()] == ["broken.json"]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "http://127.0.0.1:1", "http://no such host/"])
+def test_a_server_that_does_not_answer_is_named_once(tmp_path: Path, address: str):
+    said = refused("bench", str(written(tmp_path / "flux.json", small())), "--server", address)
+    assert said.count("No ComfyUI answers at http://") == 1 and "--server http://HOST:PORT" in said
+
+
+@on_newest
+def test_ctrl_c_stops_only_its_own_run_and_reports_what_there_is(server: Server, tmp_path: Path):
+    path, before = written(tmp_path / "flux.json", small(20)), len(get(server, "/history"))
+    process = start("bench", str(path), "--server", server.address, "--repeats", "500")
+    # Two warm up, two are a round.
+    until(lambda: len(get(server, "/history")) >= before + 5 and get(server, "/queue")["queue_running"])
+    of_somebody_else = queue(server, small(11))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped by Ctrl-C" in said
+    assert json.loads((tmp_path / "flux.bench" / "result.json").read_text())["seeds"][0] == 1000
+    until(lambda: of_somebody_else in get(server, "/history"))
+    assert get(server, f"/history/{of_somebody_else}")[of_somebody_else]["status"]["status_str"] == "success"
+    assert get(server, "/queue") == {"queue_running": [], "queue_pending": []}

@@ -1,0 +1,23 @@
+"""Runs that are measured are really run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from magcache.demo.comfyui import FLOOR
+from magcache.remote.client import Client
+from magcache.remote.sampling import sample
+from magcache.remote.workflow import classes
+
+from .workflows import small
+
+
+@pytest.mark.parametrize("server", [FLOOR], indirect=True)
+def test_the_same_run_again_is_not_answered_from_the_cache(client: Client):
+    """This server keeps the results of its last workflow whatever memory there is."""
+    client.run(small())
+    assert "sampler" in client.run(small()).cached
+    types = client.types(classes(small()))
+    one, other = (sample(client, small(), types, 7, lambda done, total: None) for _ in range(2))
+    assert np.array_equal(one.pictures, other.pictures) and min(one.sampler_seconds, other.sampler_seconds) > 0
