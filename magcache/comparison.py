@@ -59,6 +59,12 @@ class Comparison:
             lines.append("The pictures are equal.")
         return "\n".join(lines)
 
+    def headline(self) -> str:
+        """The means, and how low the PSNR gets: as much as a node has room for."""
+        worst = f", worst {min(self.psnr):.2f} dB" if len(self.psnr) > 1 else ""
+        figures = [f"PSNR {fmean(self.psnr):.2f} dB{worst}", f"SSIM {fmean(self.ssim):.4f}"]
+        return " · ".join([*figures, f"LPIPS {fmean(self.lpips):.4f}"] if self.lpips else figures)
+
     def _line(self, name: str, values: Sequence[float], worst: float, digits: int, unit: str = "") -> str:
         if len(values) == 1:
             return f"{name} {worst:.{digits}f}{unit}"

@@ -46,6 +46,12 @@ def test_text_of_a_video_tells_the_mean_and_the_worst_of_each_figure():
     )
 
 
+def test_headline():
+    assert Comparison((42.126,), (0.99534,)).headline() == "PSNR 42.13 dB · SSIM 0.9953"
+    several = Comparison((40.0, 30.0), (0.9, 0.8), (0.1, 0.2)).headline()
+    assert several == "PSNR 35.00 dB, worst 30.00 dB · SSIM 0.8500 · LPIPS 0.1500"
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize(("height", "width"), [(300, 280), (300, 400)])
 def test_the_three_pictures_are_all_there(height: int, width: int, channels: int):

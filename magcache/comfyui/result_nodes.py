@@ -94,7 +94,7 @@ class MagCacheCompare(io.ComfyNode):
         compared = Comparison.of(_pairs(reference, images), lpips_here(min(images.shape[1:3])))
         pictures = _as_images(np.stack([side_by_side(*pair, gain) for pair in _pairs(reference, images)]))
         text = compared.text()
-        show(text.replace("\n", " · "), cls.hidden.unique_id)  # The newer of the browser's two ways to draw nodes drops line breaks.
+        show(compared.headline(), cls.hidden.unique_id)
         worst = pictures[compared.worst : compared.worst + 1]
         return io.NodeOutput(pictures, text, fmean(compared.psnr), fmean(compared.ssim), ui=_previews(worst, text, cls))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,22 @@ from ..curve import MagnitudeCurve
 from ..report import RunReport
 
 log = logging.getLogger("magcache")
+_COLUMNS = 40
+"""As many characters fit into a line of a new node. The frontend would break words."""
+_BETWEEN, _GLUE = " · ", "\N{NO-BREAK SPACE}"
 
 
 def show(text: str, node: str | None) -> None:
     """Show `text` on the node of that id, whether it is running or has finished long ago."""
     server = getattr(PromptServer, "instance", None)
     if server is not None and node is not None:
-        server.send_progress_text(text, node)
+        server.send_progress_text("\n".join(map(_wrapped, text.splitlines())), node)
+
+
+def _wrapped(line: str) -> str:
+    """Broken between the parts of a status where that is enough, else between words."""
+    glued = _BETWEEN.join(part.replace(" ", _GLUE) if len(part) < _COLUMNS else part for part in line.split(_BETWEEN))
+    return textwrap.fill(glued, _COLUMNS, break_long_words=False, break_on_hyphens=False).replace(_GLUE, " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,7 @@ class Teller:
         warning = report.warning()
         if warning:
             log.warning(warning)
-        show(warning or text.removeprefix("MagCache: "), self.node)
+        show((warning or text).removeprefix("MagCache: "), self.node)
         server = getattr(PromptServer, "instance", None)
         if server is not None and self.node is not None:
             server.send_sync("magcache.report", {"node": self.node, "report": report.to_json()})

@@ -63,6 +63,7 @@ def test_the_node_tells_the_browser_too(flux: Tiny, monkeypatch: pytest.MonkeyPa
     sample(flux, apply(flux.model), count=20)
     assert {node for _, node in shown} == {"7"}
     assert shown[-1][0].startswith("20 evaluations")
+    assert all(len(line) <= 40 for text, _ in shown for line in text.splitlines()), "the frontend would break words"
     ((event, data),) = sent
     assert (event, data["node"]) == ("magcache.report", "7") and "reuse" in data["report"]["decisions"]
 

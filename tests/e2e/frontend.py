@@ -1,0 +1,299 @@
+"""ComfyUI's web page in a real browser, as people see and handle it. What the page is made of is known only here."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import BrowserContext, Locator, Page, Playwright, TimeoutError, expect, sync_playwright
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_PATIENCE = 180_000
+"""Milliseconds; a slow machine takes its time."""
+_TRIES = 10
+"""A machine that is too slow makes two clicks of a double click."""
+_WINDOW = (1280, 800)
+_FREE, _PLACE, _CORNER = (120, 560), (425, 250), (1270, 790)
+"""Where the search does not cover the canvas, where to put a node, and where nothing reacts to the pointer."""
+_SETTINGS = {
+    "Comfy.Graph.CanvasInfo": False,  # Frames per second would make every screenshot another one.
+    "Comfy.Locale": "en",
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Notification.ShowVersionUpdates": False,
+    "Comfy.Pointer.DoubleClickTime": 1000,
+    "Comfy.RightSidePanel.IsOpen": False,
+    "Comfy.TutorialCompleted": True,
+    "Comfy.VueNodes.Enabled": False,
+    "Comfy.Workflow.Persist": False,
+    "Comfy.Workflow.WorkflowTabsPosition": "Sidebar",
+}
+_STATUS = ".dom-widget .break-all > span, [data-testid=node-widgets] .widget-markdown .comfy-markdown-content"
+"""What nodes tell about their progress, in the classic design and in Nodes 2.0."""
+
+
+class NoBrowserError(Exception):
+    """There is no Chromium on this machine."""
+
+
+@contextmanager
+def open_frontend(address: str) -> Iterator[Frontend]:
+    """The web page of the server at `address`, ready to use. Raises `NoBrowserError`."""
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(
+            executable_path=_chromium(playwright),
+            args=["--disable-gpu", "--no-sandbox"],  # A container has neither a GPU nor a sandbox; the only page is our own.
+        ) as browser,
+    ):
+        context = browser.new_context(
+            base_url=f"http://{address}", viewport={"width": _WINDOW[0], "height": _WINDOW[1]}, reduced_motion="reduce"
+        )
+        context.set_default_timeout(_PATIENCE)
+        expect.set_options(timeout=_PATIENCE)
+        context.request.post("/api/settings", data=_SETTINGS)
+        yield Frontend(_loaded(context))
+
+
+def _loaded(context: BrowserContext) -> Page:
+    page = context.new_page()
+    page.goto("/")
+    page.wait_for_function("window.app?.graph?.nodes.length")  # Its default workflow comes last.
+    return page
+
+
+def _chromium(playwright: Playwright) -> str:
+    """The Chromium that Playwright has fetched, else one that is installed on this machine."""
+    own = playwright.chromium.executable_path
+    found = own if Path(own).exists() else next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if found is None:
+        raise NoBrowserError(
+            "The tests in a browser need Chromium. Run `playwright install --with-deps chromium`, or install Chromium or Chrome."
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node on the canvas."""
+
+    title: str
+    values: dict[str, Any]
+    """Name of a widget -> its value."""
+    labels: list[str]
+    """What is written beside its sockets and on its widgets."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the page showed while a workflow ran, as it changed."""
+
+    progress: list[int]
+    """How far the node at work was, in %."""
+    statuses: list[str]
+    """What nodes told about their progress."""
+
+
+class Frontend:
+    """ComfyUI in a browser. Nodes are named by their kind; there is one of each that a test asks for."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def start_over(self) -> None:
+        """An empty canvas, and nothing in front of it."""
+        self._page.keyboard.press("Escape")
+        expect(self._page.get_by_role("dialog")).to_have_count(0)
+        self._set("Comfy.RightSidePanel.IsOpen", False)
+        self._page.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+        self._page.wait_for_function("app.graph.nodes.length === 0")
+        self._page.evaluate(
+            """() => {
+                const {openWorkflows, activeWorkflow, closeWorkflow} = app.extensionManager.workflow;
+                return Promise.all(openWorkflows.filter(each => each !== activeWorkflow).map(closeWorkflow));
+            }"""
+        )
+
+    # ------------------------------------------------------------------ putting nodes on the canvas
+
+    def search(self, words: str) -> Locator:
+        """Double-click on the canvas and type; the nodes that are offered."""
+        box = self._page.get_by_role("combobox")
+        for _ in range(_TRIES):
+            if box.is_visible():
+                break
+            self._page.mouse.dblclick(*_FREE)
+            with suppress(TimeoutError):
+                box.wait_for(timeout=_PATIENCE / _TRIES)
+        box.fill(words)
+        return self._page.get_by_test_id("result-item")
+
+    def add(self, offer: Locator) -> None:
+        """Choose what the search offers, and click to put it down."""
+        offer.click()
+        expect(self._page.get_by_role("combobox")).to_have_count(0)
+        self._page.mouse.click(*_PLACE)
+        self._page.wait_for_function("app.graph.nodes.length && app.canvas.state.ghostNodeId == null")
+
+    def drop(self, workflow: Path) -> None:
+        """Drag a workflow file onto the canvas."""
+        dragged = self._page.evaluate_handle(
+            """([name, text]) => {
+                const dragged = new DataTransfer();
+                dragged.items.add(new File([text], name, {type: "application/json"}));
+                return dragged;
+            }""",
+            [workflow.name, workflow.read_text(encoding="utf-8")],
+        )
+        self._page.dispatch_event("#graph-canvas", "drop", {"dataTransfer": dragged})
+        self._until_open(workflow.stem)
+
+    def templates(self, pack: str) -> Locator:
+        """Browse the templates of a node pack; a card for each."""
+        self._page.locator(".templates-tab-button").click()
+        self._page.get_by_role("dialog").get_by_role("button", name=pack, exact=True).click()
+        return self._page.locator("[data-testid^=template-workflow-]:not([data-testid$=content])")
+
+    def open_template(self, pack: str, title: str) -> None:
+        self.templates(pack).filter(has=self._page.get_by_role("heading", name=title, exact=True)).click()
+        self._until_open(title)
+
+    # ------------------------------------------------------------------ running
+
+    def run(self) -> Run:
+        """Press Run, and wait until the workflow has ended."""
+        self._page.evaluate(
+            """status => {
+                const shown = window.shown = {progress: [], statuses: [], ended: false};
+                const note = (list, seen) => { if (seen && list.at(-1) !== seen) list.push(seen); };
+                const watcher = new MutationObserver(() => {
+                    note(shown.progress, Number(document.title.match(/\\[(\\d+)%\\] /)?.[1]));
+                    document.querySelectorAll(status).forEach(text => note(shown.statuses, text.innerText));
+                });
+                watcher.observe(document, {subtree: true, childList: true, characterData: true});
+                const end = () => setTimeout(() => { watcher.disconnect(); shown.ended = true; });
+                app.api.addEventListener("execution_success", end, {once: true});
+                app.api.addEventListener("execution_error", end, {once: true});
+            }""",
+            _STATUS,
+        )
+        self._page.get_by_test_id("queue-button").click()
+        self._page.wait_for_function("shown.ended")
+        expect(self._page.get_by_test_id("queue-overlay-toggle")).to_contain_text("0 active")
+        shown = self._page.evaluate("shown")
+        return Run(shown["progress"], shown["statuses"])
+
+    def picture(self, kind: str) -> Image.Image:
+        """The picture that a node shows."""
+        address = self._page.wait_for_function(
+            """kind => {
+                const [picture] = app.graph.nodes.find(node => node.type === kind).imgs ?? [];
+                return picture?.complete && picture.naturalWidth && picture.src;
+            }""",
+            arg=kind,
+        )
+        return Image.open(io.BytesIO(self._page.request.get(address.json_value()).body())).convert("RGB")
+
+    # ------------------------------------------------------------------ looking at it
+
+    def status(self, words: str) -> Locator:
+        """What a node tells about its progress, if these words are in it."""
+        return self._page.locator(_STATUS).filter(has_text=words)
+
+    def lines_of_status(self, words: str) -> tuple[int, int]:
+        """How many lines that takes on its node, and how many it was meant to take."""
+        return self.status(words).first.evaluate(
+            """text => {
+                const all = document.createRange();
+                all.selectNodeContents(text);
+                const tops = [...all.getClientRects()].map(line => Math.round(line.top));
+                return [new Set(tops).size, text.innerText.split("\\n").length];
+            }"""
+        )
+
+    @property
+    def complaint(self) -> Locator:
+        """What the page says is missing or went wrong."""
+        return self._page.get_by_test_id("error-overlay")
+
+    def node(self, kind: str) -> Node:
+        (found,) = self._page.evaluate(
+            """kind => app.graph.nodes.filter(node => node.type === kind).map(node => {
+                const widgets = (node.widgets ?? []).filter(widget => widget.serialize !== false);
+                const sockets = [...node.inputs.filter(input => !input.widget), ...node.outputs];
+                return {
+                    title: node.getTitle(),
+                    values: Object.fromEntries(widgets.map(widget => [widget.name, widget.value])),
+                    labels: [...sockets, ...widgets].map(each => each.label ?? each.localized_name ?? each.name),
+                };
+            })""",
+            kind,
+        )
+        return Node(**found)
+
+    def help(self, kind: str) -> Locator:
+        """Select a node and open its help page beside the canvas."""
+        x, y = self._page.evaluate(
+            """kind => {
+                const node = app.graph.nodes.find(node => node.type === kind);
+                return app.canvasPosToClientPos([node.pos[0] + 60, node.pos[1] - 15]);
+            }""",
+            kind,
+        )
+        self._page.mouse.click(x, y)
+        self._page.get_by_test_id("info-button").click()
+        return self._page.locator(".node-help-content")
+
+    def screenshot(self, target: Path, *kinds: str) -> None:
+        """The page with these nodes filling the canvas, or as it is."""
+        if kinds:
+            self._page.evaluate(
+                """kinds => {
+                    const boxes = app.graph.nodes.filter(node => kinds.includes(node.type)).map(node => node.boundingRect);
+                    const left = Math.min(...boxes.map(box => box[0])), top = Math.min(...boxes.map(box => box[1]));
+                    const right = Math.max(...boxes.map(box => box[0] + box[2])), bottom = Math.max(...boxes.map(box => box[1] + box[3]));
+                    app.canvas.ds.fitToBounds([left, top, right - left, bottom - top], {zoom: 0.75});
+                    app.canvas.setDirty(true, true);
+                    return new Promise(requestAnimationFrame);
+                }""",
+                kinds,
+            )
+        self._page.mouse.move(*_CORNER)
+        Image.open(io.BytesIO(self._page.screenshot())).convert("RGB").quantize().save(target, optimize=True)  # A third of the size.
+
+    # ------------------------------------------------------------------ settings
+
+    @contextmanager
+    def speaking(self, language: str) -> Iterator[Frontend]:
+        """The page in another language."""
+        context = self._page.context
+        context.request.post("/api/settings", data={"Comfy.Locale": language})
+        other = Frontend(_loaded(context))
+        try:
+            other.start_over()
+            yield other
+        finally:
+            other._page.close()
+            context.request.post("/api/settings", data={"Comfy.Locale": _SETTINGS["Comfy.Locale"]})
+
+    @contextmanager
+    def nodes_2(self) -> Iterator[None]:
+        """Nodes in the design that is called Nodes 2.0."""
+        self._set("Comfy.VueNodes.Enabled", True)
+        try:
+            yield
+        finally:
+            self._set("Comfy.VueNodes.Enabled", False)
+
+    def _set(self, setting: str, value: Any) -> None:
+        self._page.evaluate("([setting, value]) => app.extensionManager.setting.set(setting, value)", [setting, value])
+
+    def _until_open(self, title: str) -> None:
+        self._page.wait_for_function(
+            "title => app.extensionManager.workflow.activeWorkflow?.filename === title && app.graph.nodes.length", arg=title
+        )
