@@ -156,10 +156,10 @@ def test_speedup_one_leaves_the_model_untouched(flux: Tiny):
 def test_speedup_zero_takes_what_was_tuned_for_the_models_curve(flux: Tiny, curves_folder: Path):
     sample(flux, calibrating(flux.model), count=12, cfg=3.0)
     (curve,) = library.own_files()
-    library.save_preset(curve, Tuned(3.0, "hold", 0.0, 1.0))
-    (automatic, log), (explicit, expected) = auto(flux.model, 0), auto(flux.model, 3.0, reuse="hold")
+    library.save_preset(curve, Tuned(2.4, "hold", 0.0, 1.0))
+    (automatic, log), (explicit, expected) = auto(flux.model, 0), auto(flux.model, 2.4, reuse="hold")
     assert torch.equal(sample(flux, automatic, count=12, cfg=3.0), sample(flux, explicit, count=12, cfg=3.0))
-    assert log.reports[0].curve == f"{curve} (tuned)" and log.reports[0].nfe == 4
+    assert log.reports[0].curve == f"{curve} (tuned)" and log.reports[0].nfe == 5
     assert log.decisions == expected.decisions and expected.reports[0].curve == curve
 
 
