@@ -1,4 +1,4 @@
-"""`magcache`: what curves there are, what a plan would do, lists of others in and out, and a demo of it all."""
+"""`magcache`: curves, plans and lists of others; measuring and tuning on a ComfyUI that is running; and a demo of it all."""
 
 from __future__ import annotations
 

@@ -202,7 +202,8 @@ class MagCacheCalibration(io.ComfyNode):
     def execute(cls, model, model_type, name="", average=False) -> io.NodeOutput:
         name = check_name(name.strip()) if name.strip() else ""
         known_family(model)
-        outline = RecordingOutline(model_type, name, average, Teller(cls.hidden.unique_id).calibrated)
+        teller = Teller(cls.hidden.unique_id)
+        outline = RecordingOutline(model_type, name, average, teller.calibrated)
         return io.NodeOutput(_patch(outline, cls.hidden.unique_id).attach(model))
 
 
@@ -258,5 +259,5 @@ class MagCacheExtension(ComfyExtension):
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
-            MagCacheAuto, MagCache, MagCacheCalibration, MagCacheReport, MagCacheCompare, MagCachePreset, CompileModel, *DEMO_NODES,
+            MagCacheAuto, MagCache, MagCacheCalibration, MagCacheReport, MagCacheCompare, MagCachePreset, CompileModel, *DEMO_NODES
         ]  # fmt: skip

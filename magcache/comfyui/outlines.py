@@ -120,8 +120,8 @@ class BudgetOutline:
             reuse=chosen.reuse if self.reuse == "auto" else self.reuse,
             window=(sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)),
         )
-        name = f"{curve.name} (tuned)" if preset else curve.name
-        return Outline(plan, name, curve.mean_ratios_at(sigmas[:-1]))
+        used = f"{curve.name} (tuned)" if preset else curve.name
+        return Outline(plan, used, curve.mean_ratios_at(sigmas[:-1]))
 
     def _curve(self, model: Any, facts: ModelFacts, steps: int) -> MagnitudeCurve | None:
         family = known_family(model)

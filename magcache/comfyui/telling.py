@@ -6,6 +6,7 @@ import logging
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from server import PromptServer
 
@@ -46,12 +47,13 @@ class Teller:
         if warning:
             log.warning(warning)
         show((warning or text).removeprefix("MagCache: "), self.node)
-        server = getattr(PromptServer, "instance", None)
-        if server is not None and self.node is not None:
-            server.send_sync("magcache.report", {"node": self.node, "report": report.to_json()})
+        self._tell("magcache.report", report=report.to_json())
 
     def calibrated(self, curve: MagnitudeCurve, path: Path) -> None:
-        """Hands a calibration to programs that listen."""
+        self._tell("magcache.calibration", path=str(path), curve=curve.to_json())
+
+    def _tell(self, event: str, **data: Any) -> None:
+        """Programs that listen on the websocket."""
         server = getattr(PromptServer, "instance", None)
         if server is not None and self.node is not None:
-            server.send_sync("magcache.calibration", {"node": self.node, "path": str(path), "curve": curve.to_json()})
+            server.send_sync(event, {"node": self.node, **data})

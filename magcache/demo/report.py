@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..comparison import Comparison
 from ..metrics import Picture, difference
 from ..pages import DIFFERENCE_GAIN, encoded, write_page
-from ..remote.quality import closeness
 from .run import DemoResult, Row
 
 _GAP = 4
@@ -52,7 +52,7 @@ def _summary(facts: dict[str, Any]) -> list[dict[str, Any]]:
 def _row(row: Row) -> dict[str, Any]:
     full, cached, fewer = row.full.pictures, row.cached.pictures, row.fewer.pictures
     differences = [difference(*pair, DIFFERENCE_GAIN) for pair in zip(full, cached, strict=True)]
-    quality = closeness(full, cached).to_json()
+    quality = Comparison.of(zip(full, cached, strict=True)).to_json()
     return {
         "prompt": row.prompt,
         "seed": row.seed,

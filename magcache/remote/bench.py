@@ -9,7 +9,7 @@ from typing import Any
 
 from ..comparison import Comparison
 from .client import Client
-from .quality import closeness, together
+from .quality import compared, together
 from .sampling import Sampled, Told, doing, sample
 from .workflow import CACHES, SKIPPING, Types, Workflow, bypassed, classes, patched
 
@@ -71,7 +71,7 @@ def run_bench(client: Client, made: Mapping[str, Workflow], types: Types, repeat
         order = names[turn:] + names[:turn]
         runs = {way: sample(client, made[way], types, seed, doing(told, f"seed {seed} · {way}")) for way in order}
         full = runs[FULL].pictures
-        quality = {way: closeness(full, runs[way].pictures) for way in names if way != FULL}
+        quality = {way: compared(full, runs[way].pictures) for way in names if way != FULL}
         yield Round(seed, {way: _thinned(runs[way]) for way in names}, quality)
 
 

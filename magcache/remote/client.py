@@ -1,39 +1,23 @@
-"""Queue workflows on a ComfyUI server and follow them."""
+"""Queue workflows on a ComfyUI server and fetch what they give."""
 
 from __future__ import annotations
 
-import json
-import struct
-import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
 
 import httpx
-import websocket
 
-from ..errors import MagCacheError
 from ..metrics import Picture
+from .listening import Heard, Listener, Progress, ServerError
 from .outputs import is_visible, pictures_in
 from .workflow import NodeType, Types, Workflow, WorkflowError
 
-Progress = Callable[[int, int], None]
-"""Is told how many of how many steps are done."""
-
-_library: Any = websocket  # It has no types.
 _REPLY_SECONDS = 60
-_SILENCE_SECONDS = 10
-"""After so long without a message it is asked whether the workflow is still there."""
 _LONGEST_REASON = 400
-_PROGRESS_TEXT = 3
-"""The kind of binary message that holds a text for a node."""
-
-
-class ServerError(MagCacheError):
-    """No ComfyUI answers, or it stopped answering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +28,26 @@ class Outcome:
     """What it saved, videos as frames; what it only previewed if it saved nothing."""
     total_seconds: float
     """From the first node's start to the last one's end, by the server's clock."""
-    seconds: dict[str, float]
-    """Seconds each node took, by node id, as heard here."""
     cached: frozenset[str]
     """Nodes whose results the server still had."""
-    reports: list[dict[str, Any]]
-    """What MagCache nodes reported, `magcache.report.RunReport.to_json`."""
-    calibrations: list[dict[str, Any]]
-    """What MagCacheCalibration nodes measured: `path` on the server, and `curve`."""
-    texts: dict[str, list[str]]
-    """What each node showed on itself, by node id: one after the other, while the workflow ran."""
     shown: dict[str, dict[str, Any]]
     """What each node left to be shown when it was done (`images`, `text`, …), by node id."""
+    heard: Heard
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds each node took, by node id, as heard over the websocket."""
+        return self.heard.seconds
 
-@dataclass(slots=True)
-class _Heard:
-    """What came over the websocket while a workflow ran."""
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        """What MagCache nodes reported, `magcache.report.RunReport.to_json`."""
+        return self.heard.reports
 
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
-    reports: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    calibrations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    texts: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-
-    def note_text(self, message: bytes) -> None:
-        """Take in a progress text: its kind, the length of the node's id, the id, the text. Other binary messages are previews."""
-        kind, length = struct.unpack_from(">II", message)
-        if kind == _PROGRESS_TEXT:
-            self.texts.setdefault(message[8 : 8 + length].decode(), []).append(message[8 + length :].decode())
+    @property
+    def texts(self) -> dict[str, list[str]]:
+        """What each node showed on itself, by node id: one after the other, while the workflow ran."""
+        return self.heard.texts
 
 
 class Client:
@@ -84,16 +60,15 @@ class Client:
             self._http = httpx.Client(base_url=self.url, timeout=_REPLY_SECONDS)
             stats = self._get("/system_stats")
             self.version, self.device = str(stats["system"]["comfyui_version"]), ", ".join(each["name"] for each in stats["devices"])
-            events = f"ws{self.url.removeprefix('http')}/ws?clientId={self._id}"
-            self._events = _library.create_connection(events, timeout=_SILENCE_SECONDS)
-        except (httpx.InvalidURL, KeyError, OSError, _library.WebSocketException) as error:
-            raise ServerError(_nobody(self.url, error)) from None
+        except (httpx.InvalidURL, KeyError) as error:
+            raise ServerError(self.url, error) from None
+        self._listener = Listener(self.url, self._id)
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._events.close()
+        self._listener.close()
         self._http.close()
 
     def types(self, kinds: Iterable[str]) -> Types:
@@ -116,7 +91,7 @@ class Client:
         self._prompt = str(uuid.uuid4())
         try:
             self._queue(workflow)
-            heard = self._follow(self._prompt, progress)
+            heard = self._listener.follow(self._prompt, progress, self._has_ended)
             ended = self._get(f"/history/{self._prompt}")[self._prompt]
         except BaseException:
             self.take_back()
@@ -127,12 +102,9 @@ class Client:
         return Outcome(
             self._pictures(ended["outputs"]),
             (told["execution_success"]["timestamp"] - told["execution_start"]["timestamp"]) / 1000,
-            heard.seconds,
             frozenset(told["execution_cached"]["nodes"]),
-            heard.reports,
-            heard.calibrations,
-            heard.texts,
             ended["outputs"],
+            heard,
         )
 
     def take_back(self) -> None:
@@ -143,97 +115,49 @@ class Client:
             self._http.post("/queue", json={"delete": [self._prompt]})
             self._http.post("/interrupt", json={"prompt_id": self._prompt})
 
+    def picture(self, place: dict[str, str]) -> Picture:
+        """A picture that the server keeps, by what `Outcome.shown` says of it."""
+        return pictures_in(place["filename"], self._file(place))[0]
+
     def _queue(self, workflow: Workflow) -> None:
         try:
             answer = self._http.post("/prompt", json={"prompt": workflow, "prompt_id": self._prompt, "client_id": self._id})
         except httpx.HTTPError as error:
-            raise ServerError(_nobody(self.url, error)) from None
+            raise ServerError(self.url, error) from None
         if answer.is_error:
             raise WorkflowError(f"The server refused the workflow: {_reason(answer)}")
 
-    def _follow(self, prompt: str, progress: Progress) -> _Heard:
-        """Listen until the workflow has ended, however it did."""
-        heard, node, began, running = _Heard(), None, 0.0, False
-        while True:
-            event = self._next_event(heard)
-            if event is None:
-                if self._has_ended(prompt):
-                    return heard
-                continue
-            kind, data = event["type"], event["data"]
-            # MagCache tells everybody who listens; a server runs one workflow at a time.
-            if running and kind == "magcache.report":
-                heard.reports.append(data["report"])
-            elif running and kind == "magcache.calibration":
-                heard.calibrations.append(data)
-            elif data.get("prompt_id") != prompt:
-                continue
-            elif kind == "execution_start":
-                running = True
-            elif kind == "progress":
-                progress(data["value"], data["max"])
-            elif kind == "executing":
-                now = time.perf_counter()
-                if node is not None:
-                    heard.seconds[node] = heard.seconds.get(node, 0.0) + now - began
-                node, began = data["node"], now
-                if node is None:
-                    return heard
-
-    def _next_event(self, heard: _Heard) -> dict[str, Any] | None:
-        """The next message that has a type and data; None after a while without any. Notes the texts for nodes that come before it."""
-        try:
-            while message := self._events.recv():
-                if isinstance(message, bytes):
-                    heard.note_text(message)
-                    continue
-                event = json.loads(message)
-                # Other packs send what they like.
-                if isinstance(event, dict) and isinstance(event.get("data"), dict):  # pyright: ignore[reportUnknownMemberType]
-                    return cast("dict[str, Any]", event)
-            raise ServerError(_nobody(self.url, "it ended the connection"))
-        except _library.WebSocketTimeoutException:
-            return None
-        except (OSError, _library.WebSocketException) as error:
-            raise ServerError(_nobody(self.url, error)) from None
-
-    def _has_ended(self, prompt: str) -> bool:
+    def _has_ended(self) -> bool:
         queue = self._get("/queue")
-        if any(item[1] == prompt for part in ("queue_running", "queue_pending") for item in queue[part]):
+        if any(item[1] == self._prompt for part in ("queue_running", "queue_pending") for item in queue[part]):
             return False
-        if prompt in self._get(f"/history/{prompt}"):
+        if self._prompt in self._get(f"/history/{self._prompt}"):
             return True
         raise WorkflowError(f"The workflow is not in the queue of {self.url} any more: somebody removed it, or the server was restarted.")
 
     def _pictures(self, outputs: dict[str, dict[str, Any]]) -> list[Picture]:
         places = [place for name in sorted(outputs) for place in _files(outputs[name]) if is_visible(place["filename"])]
         saved = [place for place in places if place.get("type") == "output"] or places
-        return [picture for place in saved for picture in pictures_in(place["filename"], self.file(place))]
+        return [picture for place in saved for picture in pictures_in(place["filename"], self._file(place))]
 
-    def file(self, place: dict[str, str]) -> bytes:
-        """A file that the server keeps, by what `Outcome.shown` says of it."""
-        answer = self._request("/view", {name: place[name] for name in ("filename", "subfolder", "type") if name in place})
-        return answer.content
+    def _file(self, place: dict[str, str]) -> bytes:
+        return self._request("/view", {name: place[name] for name in ("filename", "subfolder", "type") if name in place}).content
 
     def _get(self, path: str) -> dict[str, Any]:
         answer = self._request(path)
         try:
             return answer.json()
         except ValueError as error:
-            raise ServerError(_nobody(self.url, error)) from None
+            raise ServerError(self.url, error) from None
 
     def _request(self, path: str, params: dict[str, str] | None = None) -> httpx.Response:
         try:
             answer = self._http.get(path, params=params)
         except httpx.HTTPError as error:
-            raise ServerError(_nobody(self.url, error)) from None
+            raise ServerError(self.url, error) from None
         if answer.is_error:
-            raise ServerError(_nobody(self.url, f"{path} gives {answer.status_code} {answer.reason_phrase}"))
+            raise ServerError(self.url, f"{path} gives {answer.status_code} {answer.reason_phrase}")
         return answer
-
-
-def _nobody(url: str, reason: object) -> str:
-    return f"No ComfyUI answers at {url}: {reason or type(reason).__name__}. Start it, or name another with --server http://HOST:PORT."
 
 
 def _node_type(info: dict[str, Any]) -> NodeType:

@@ -1,18 +1,18 @@
-"""How close the pictures of a workflow are to those that it samples in full."""
+"""How close pictures are to those that were sampled in full."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from ..comparison import Comparison
-from ..errors import PictureError
+from ..errors import MagCacheError
 from ..metrics import Picture
 
 
-def closeness(full: Sequence[Picture], pictures: Sequence[Picture]) -> Comparison:
-    """Compares each picture with the one sampled in full. Raises `PictureError` when these are not as many, or not as large."""
+def compared(full: Sequence[Picture], pictures: Sequence[Picture]) -> Comparison:
+    """Each picture or frame with its reference. Raises `MagCacheError` when these are not as many, or not as large."""
     if not full or [picture.shape for picture in full] != [picture.shape for picture in pictures]:
-        raise PictureError(
+        raise MagCacheError(
             f"The workflow saved {_sizes(full)} in full but {_sizes(pictures)} otherwise, which cannot be compared. "
             "It must end with a node that saves or previews pictures or a video, always as many of the same size."
         )

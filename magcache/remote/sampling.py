@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..metrics import Picture
-from .client import Client, Progress
+from .client import Client
+from .listening import Progress
 from .workflow import Types, Workflow, WorkflowError, samplers, seeded, unrepeatable
 
 Told = Callable[[str, int, int], None]
@@ -45,7 +46,7 @@ def sample(client: Client, workflow: Workflow, types: Types, seed: int, progress
     if nodes & outcome.cached:
         raise WorkflowError(f"The server did not sample but answered from its cache (nodes {', '.join(sorted(nodes & outcome.cached))}).")
     spent = sum(outcome.seconds.get(node, 0.0) for node in nodes)
-    return Sampled(outcome.pictures, outcome.total_seconds, spent, outcome.reports, outcome.calibrations)
+    return Sampled(outcome.pictures, outcome.total_seconds, spent, outcome.reports, outcome.heard.calibrations)
 
 
 def doing(told: Told, what: str) -> Progress:

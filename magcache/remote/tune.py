@@ -15,7 +15,7 @@ from ..errors import MagCacheError
 from ..metrics import Picture
 from .bench import FIRST_SEED, with_magcache
 from .client import Client
-from .quality import closeness, together
+from .quality import compared, together
 from .sampling import Sampled, Told, doing, sample
 from .space import Setting, Space, space_of
 from .study import Study
@@ -98,7 +98,7 @@ class Yardstick:
             raise MagCacheError(f"MagCache did not take part in the workflow on {self._client.url}. The log of that server says why.")
         return Score(
             median(run.seconds / self.full[seed].seconds for seed, run in runs.items()),
-            together(closeness(self.full[seed].pictures, run.pictures) for seed, run in runs.items()),
+            together(compared(self.full[seed].pictures, run.pictures) for seed, run in runs.items()),
             max(run.nfe for run in runs.values()),
             max(run.evaluations for run in runs.values()),
             frozenset(report["curve"] for run in runs.values() for report in run.reports),

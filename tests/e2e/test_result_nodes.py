@@ -9,9 +9,8 @@ import pytest
 
 from magcache.demo.run import demo_workflow, with_node
 from magcache.figure import HEIGHT, WIDTH
-from magcache.metrics import Picture, difference, psnr, ssim
+from magcache.metrics import difference, psnr, ssim
 from magcache.remote.client import Client, Outcome
-from magcache.remote.outputs import pictures_in
 from magcache.remote.workflow import Workflow, WorkflowError
 
 STEPS = 12
@@ -20,11 +19,6 @@ RULE = {"model_type": "flux", "magcache_thresh": 0.24, "retention_ratio": 0.1, "
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs}
-
-
-def picture_at(client: Client, place: dict[str, str]) -> Picture:
-    (picture,) = pictures_in(place["filename"], client.file(place))
-    return picture
 
 
 def compared(seed: int, steps: int = STEPS) -> Workflow:
@@ -51,19 +45,19 @@ def test_report_and_comparison_are_shown_and_true(client: Client):
     (report,) = outcome.reports
 
     shown = outcome.shown["report"]
-    (picture,) = [picture_at(client, place) for place in shown["images"]]
+    (picture,) = [client.picture(place) for place in shown["images"]]
     assert picture.shape == (HEIGHT, WIDTH, 3)
     assert shown["text"][0].startswith(f"{STEPS} evaluations · {STEPS - report['nfe']} reused")
     assert told(outcome, "report") == shown["text"]
 
-    full, fast = ([picture_at(client, place) for place in outcome.shown[name]["images"]] for name in ("save", "save fast"))
+    full, fast = ([client.picture(place) for place in outcome.shown[name]["images"]] for name in ("save", "save fast"))
     pairs = list(zip(full, fast, strict=True))
     text = outcome.shown["compare"]["text"][0]
     figures = [float(figure) for figure in re.findall(r"(?:mean|worst) ([\d.]+)", text)]
     decibels, likenesses = [psnr(*pair) for pair in pairs], [ssim(*pair) for pair in pairs]
     assert figures[:4] == pytest.approx([sum(decibels) / 2, min(decibels), sum(likenesses) / 2, min(likenesses)], abs=0.006)
     assert told(outcome, "compare") == [f"PSNR {figures[0]:.2f} dB, worst {figures[1]:.2f} dB · SSIM {figures[2]:.4f}"]
-    (worst,) = [picture_at(client, place) for place in outcome.shown["compare"]["images"]]
+    (worst,) = [client.picture(place) for place in outcome.shown["compare"]["images"]]
     pair = pairs[decibels.index(min(decibels))]
     panel = worst[-4 - 256 : -4, -2 - 256 : -2]
     assert (panel[::8, ::8] == difference(*pair, 4)).all()

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from magcache.errors import MagCacheError
-from magcache.remote.outputs import Picture, is_visible, pictures_in
+from magcache.metrics import Picture
+from magcache.remote.outputs import is_visible, pictures_in
 
 COLOURS = [(200, 40, 40), (40, 200, 40), (40, 40, 200)]
 

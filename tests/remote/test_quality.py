@@ -7,14 +7,14 @@ import pytest
 
 from magcache.errors import MagCacheError
 from magcache.metrics import IDENTICAL_DB
-from magcache.remote.quality import closeness, together
+from magcache.remote.quality import compared, together
 
 RANDOM = np.random.default_rng(0)
 ONE, OTHER = (RANDOM.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(2))
 
 
 def test_mean_and_worst_are_of_all_pictures():
-    found = together([closeness([ONE, ONE], [ONE, OTHER]), closeness([ONE], [ONE])])
+    found = together([compared([ONE, ONE], [ONE, OTHER]), compared([ONE], [ONE])])
     facts = found.to_json()
     assert len(found.psnr) == 3 and facts["psnr_worst"] == found.psnr[1] < 15
     assert facts["psnr_mean"] == pytest.approx((2 * IDENTICAL_DB + found.psnr[1]) / 3)
@@ -24,4 +24,4 @@ def test_mean_and_worst_are_of_all_pictures():
 @pytest.mark.parametrize(("full", "pictures"), [([], []), ([ONE], []), ([ONE], [ONE, OTHER]), ([ONE], [ONE[:8]])])
 def test_what_cannot_be_compared_is_explained(full, pictures):
     with pytest.raises(MagCacheError, match="cannot be compared"):
-        closeness(full, pictures)
+        compared(full, pictures)
