@@ -19,7 +19,9 @@ _LONGEST_WAIT = 120
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from magcache.cli.main import app; app()", *arguments]
+    # Where the tests run in the background, Ctrl-C is ignored, and what is ignored stays so in a new process.
+    begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from magcache.cli.main import app; app()"
+    command = [sys.executable, "-c", begin, *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
