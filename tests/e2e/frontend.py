@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,71 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import BrowserContext, Locator, Page, Playwright, TimeoutError, expect, sync_playwright
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_PATIENCE = 180_000
-"""Milliseconds; a slow machine takes its time."""
+from .browser import PATIENCE, open_browser, open_page
+
 _TRIES = 10
 """A machine that is too slow makes two clicks of a double click."""
-_WINDOW = (1280, 800)
 _FREE, _PLACE, _CORNER = (120, 560), (425, 250), (1270, 790)
 """Where the search does not cover the canvas, where to put a node, and where nothing reacts to the pointer."""
-_SETTINGS = {
-    "Comfy.Graph.CanvasInfo": False,  # Frames per second would make every screenshot another one.
-    "Comfy.Locale": "en",
-    "Comfy.Minimap.Visible": False,
-    "Comfy.Notification.ShowVersionUpdates": False,
-    "Comfy.Pointer.DoubleClickTime": 1000,
-    "Comfy.RightSidePanel.IsOpen": False,
-    "Comfy.TutorialCompleted": True,
-    "Comfy.VueNodes.Enabled": False,
-    "Comfy.Workflow.Persist": False,
-    "Comfy.Workflow.WorkflowTabsPosition": "Sidebar",
-}
 _STATUS = ".dom-widget .break-all > span, [data-testid=node-widgets] .widget-markdown .comfy-markdown-content"
 """What nodes tell about their progress, in the classic design and in Nodes 2.0."""
-
-
-class NoBrowserError(Exception):
-    """There is no Chromium on this machine."""
 
 
 @contextmanager
 def open_frontend(address: str) -> Iterator[Frontend]:
     """The web page of the server at `address`, ready to use. Raises `NoBrowserError`."""
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(
-            executable_path=_chromium(playwright),
-            args=["--disable-gpu", "--no-sandbox"],  # A container has neither a GPU nor a sandbox; the only page is our own.
-        ) as browser,
-    ):
-        context = browser.new_context(
-            base_url=f"http://{address}", viewport={"width": _WINDOW[0], "height": _WINDOW[1]}, reduced_motion="reduce"
-        )
-        context.set_default_timeout(_PATIENCE)
-        expect.set_options(timeout=_PATIENCE)
-        context.request.post("/api/settings", data=_SETTINGS)
-        yield Frontend(_loaded(context))
-
-
-def _loaded(context: BrowserContext) -> Page:
-    page = context.new_page()
-    page.goto("/")
-    page.wait_for_function("window.app?.graph?.nodes.length")  # Its default workflow comes last.
-    return page
-
-
-def _chromium(playwright: Playwright) -> str:
-    """The Chromium that Playwright has fetched, else one that is installed on this machine."""
-    own = playwright.chromium.executable_path
-    found = own if Path(own).exists() else next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if found is None:
-        raise NoBrowserError(
-            "The tests in a browser need Chromium. Run `playwright install --with-deps chromium`, or install Chromium or Chrome."
-        )
-    return found
+    with open_browser(address) as context, open_page(context) as page:
+        yield Frontend(page)
 
 
 @dataclass(frozen=True)
@@ -129,7 +80,7 @@ class Frontend:
                 break
             self._page.mouse.dblclick(*_FREE)
             with suppress(TimeoutError):
-                box.wait_for(timeout=_PATIENCE / _TRIES)
+                box.wait_for(timeout=PATIENCE / _TRIES)
         box.fill(words)
         return self._page.get_by_test_id("result-item")
 
@@ -271,15 +222,10 @@ class Frontend:
     @contextmanager
     def speaking(self, language: str) -> Iterator[Frontend]:
         """The page in another language."""
-        context = self._page.context
-        context.request.post("/api/settings", data={"Comfy.Locale": language})
-        other = Frontend(_loaded(context))
-        try:
+        with open_page(self._page.context, language) as page:
+            other = Frontend(page)
             other.start_over()
             yield other
-        finally:
-            other._page.close()
-            context.request.post("/api/settings", data={"Comfy.Locale": _SETTINGS["Comfy.Locale"]})
 
     @contextmanager
     def nodes_2(self) -> Iterator[None]:

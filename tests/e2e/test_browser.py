@@ -15,7 +15,8 @@ from playwright.sync_api import expect
 
 from magcache.demo.comfyui import NEWEST, Server
 
-from .frontend import Frontend, NoBrowserError, open_frontend
+from .browser import NoBrowserError
+from .frontend import Frontend, open_frontend
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
