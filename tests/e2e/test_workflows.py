@@ -128,7 +128,7 @@ def test_nodes_stand_apart_and_within_their_groups(title: str):
 @pytest.mark.parametrize("title", [title for title in TITLES if title != BUNDLED])
 def test_comfyui_accepts_it(client: Client, object_info: dict[str, Any], title: str):
     """With empty files in place of the models it gets as far as loading the first of them."""
-    with pytest.raises(WorkflowError, match=r"(Loader|LoaderSimple) failed: "):
+    with pytest.raises(WorkflowError, match=r"(Loader|LoaderSimple) \(node [^)]+\) failed: "):
         client.run(prompt(read(title), read_catalogue(object_info)))
 
 
