@@ -11,7 +11,7 @@ from ..comparison import Comparison
 from .client import Client
 from .quality import compared, together
 from .sampling import Sampled, Told, doing, sample
-from .workflow import CACHES, SKIPPING, Types, Workflow, bypassed, classes, patched
+from .workflow import ASIDE, SKIPPING, Types, Workflow, bypassed, classes, patched
 
 FULL, MAGCACHE, EASYCACHE = "all steps", "MagCache", "EasyCache"
 DEFAULT_SPEEDUP = 2.0
@@ -43,19 +43,19 @@ def ways(workflow: Workflow, types: Types, speedup: float, easycache: bool) -> d
 
     A cache that is in the workflow stays as it is set there; one that is not is put in front of each sampler.
     """
-    plain = bypassed(workflow, CACHES)
+    plain = bypassed(workflow, ASIDE)
     made = {FULL: plain, MAGCACHE: with_magcache(workflow, types, speedup)}
     if easycache:
         own = "EasyCache" in classes(workflow)
-        made[EASYCACHE] = bypassed(workflow, set(CACHES) - {"EasyCache"}) if own else patched(plain, types, "EasyCache")
+        made[EASYCACHE] = bypassed(workflow, ASIDE - {"EasyCache"}) if own else patched(plain, types, "EasyCache")
     return made
 
 
 def with_magcache(workflow: Workflow, types: Types, speedup: float = DEFAULT_SPEEDUP) -> Workflow:
     """With its own MagCache nodes only, or with MagCache Auto if it has none."""
     if classes(workflow) & set(SKIPPING):
-        return bypassed(workflow, set(CACHES) - set(SKIPPING))
-    return patched(bypassed(workflow, CACHES), types, "MagCacheAuto", speedup=speedup)
+        return bypassed(workflow, ASIDE - set(SKIPPING))
+    return patched(bypassed(workflow, ASIDE), types, "MagCacheAuto", speedup=speedup)
 
 
 def run_bench(client: Client, made: Mapping[str, Workflow], types: Types, repeats: int, told: Told) -> Iterator[Round]:

@@ -12,7 +12,7 @@ from ..curve import MagnitudeCurve
 from ..schedule import best_reuse, plan_speedup
 from .client import Client
 from .sampling import Told, doing, sample
-from .workflow import CACHES, Types, Workflow, WorkflowError, bypassed, patched
+from .workflow import ASIDE, Types, Workflow, WorkflowError, bypassed, patched
 
 SPEEDUPS = (1.5, 2.0, 2.5, 3.0)
 _FIRST_SEED = 1
@@ -56,7 +56,7 @@ def calibrate(client: Client, workflow: Workflow, types: Types, *, name: str, ru
 
     Raises `WorkflowError`, `ServerError`.
     """
-    plain = bypassed(workflow, CACHES)
+    plain = bypassed(workflow, ASIDE)
     found: dict[str, Calibrated] = {}
     for index in range(runs):
         # The first run replaces an earlier calibration, the others are averaged with it.

@@ -85,7 +85,8 @@ class Listener:
                 now = time.perf_counter()
                 if node is not None:
                     heard.seconds[node] = heard.seconds.get(node, 0.0) + now - began
-                node, began = data["node"], now
+                # What a node expands into counts as the node.
+                node, began = data.get("display_node") or data["node"], now
                 if node is None:
                     return heard
 

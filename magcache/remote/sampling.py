@@ -46,6 +46,8 @@ def sample(client: Client, workflow: Workflow, types: Types, seed: int, progress
     if nodes & outcome.cached:
         raise WorkflowError(f"The server did not sample but answered from its cache (nodes {', '.join(sorted(nodes & outcome.cached))}).")
     spent = sum(outcome.seconds.get(node, 0.0) for node in nodes)
+    if not spent:
+        raise WorkflowError("The workflow ended without sampling: no node that takes a model and gives latents or pictures was run.")
     return Sampled(outcome.pictures, outcome.total_seconds, spent, outcome.reports, outcome.heard.calibrations)
 
 

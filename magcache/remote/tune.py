@@ -19,7 +19,7 @@ from .quality import compared, together
 from .sampling import Sampled, Told, doing, sample
 from .space import Setting, Space, space_of
 from .study import Study
-from .workflow import CACHES, Types, Workflow, WorkflowError, bypassed, configured
+from .workflow import ASIDE, Types, Workflow, WorkflowError, bypassed, configured
 
 _WARM_UP_SEED = FIRST_SEED - 1
 _MOST_FAILURES = 3
@@ -41,7 +41,7 @@ class Job:
 
     @classmethod
     def of(cls, workflow: Workflow, types: Types, seeds: int) -> Job:
-        return cls(bypassed(workflow, CACHES), with_magcache(workflow, types), space_of(workflow), types, seeds)
+        return cls(bypassed(workflow, ASIDE), with_magcache(workflow, types), space_of(workflow), types, seeds)
 
     def about(self) -> dict[str, Any]:
         """What a study must have been begun about for its results to count here."""

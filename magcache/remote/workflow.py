@@ -20,8 +20,10 @@ Link = tuple[str, int]
 """A node's id and the number of its output."""
 
 SKIPPING = ("MagCacheAuto", "MagCache")
-CACHES = (*SKIPPING, "MagCacheCalibration", "EasyCache", "LazyCache")
-"""Nodes that take a model and give it back with a step cache on it."""
+ASIDE = frozenset({*SKIPPING, "MagCacheCalibration", "MagCacheReport", "MagCacheCompare", "EasyCache", "LazyCache"})
+"""Nodes that have no part in plain sampling: caches, and those that look at what a cache did."""
+_HANDED_ON: Mapping[str, Mapping[int, str]] = {"MagCacheReport": {2: "after"}, "MagCacheCompare": {}}
+"""Which input an output hands on unchanged, by the output's number. Of the caches it is the model."""
 _LARGEST_FILE = 32 * 2**20
 _HOW_TO_EXPORT = "Open it in ComfyUI and choose Workflow → Export (API)."
 _SEEDS = ("seed", "noise_seed")
@@ -69,15 +71,18 @@ def classes(workflow: Workflow) -> set[str]:
 
 
 def bypassed(workflow: Workflow, kinds: Collection[str]) -> Workflow:
-    """Without the nodes of these kinds: what they were given as `model` goes on to where their output went."""
-    gone = {name: node["inputs"].get("model") for name, node in workflow.items() if node["class_type"] in kinds}
+    """Without the nodes of these kinds in `ASIDE`: what they hand on goes to where it would have gone.
+
+    Nodes that use something else of them are left out too, and what depends on those.
+    """
+    gone = {name: node for name, node in workflow.items() if node["class_type"] in kinds}
     kept = {name: copy.deepcopy(node) for name, node in workflow.items() if name not in gone}
     for node in kept.values():
-        for name, value in node["inputs"].items():
-            for _ in gone:  # One may follow another.
-                link = _link(value)
-                value = gone[link[0]] if link and link[0] in gone else value
-            node["inputs"][name] = copy.deepcopy(value)
+        node["inputs"] = {name: copy.deepcopy(_past(value, gone)) for name, value in node["inputs"].items()}
+    lost = set(gone)
+    while hanging := [name for name, node in kept.items() if any((link := _link(v)) and link[0] in lost for v in node["inputs"].values())]:
+        lost.update(hanging)
+        kept = {name: node for name, node in kept.items() if name not in lost}
     return kept
 
 
@@ -139,6 +144,20 @@ def unrepeatable(workflow: Workflow, nodes: Collection[str]) -> Workflow:
     for name in nodes:
         result[name]["inputs"]["magcache_run"] = uuid.uuid4().hex
     return result
+
+
+def _past(value: Any, gone: Workflow) -> Any:
+    """Where a link comes from when these nodes are not there; one that leads nowhere stays."""
+    for _ in gone:  # One may follow another.
+        link = _link(value)
+        if not link or link[0] not in gone:
+            return value
+        node = gone[link[0]]
+        handed_on = _HANDED_ON.get(node["class_type"], {0: "model"}).get(link[1])
+        if handed_on not in node["inputs"]:
+            return value
+        value = node["inputs"][handed_on]
+    return value
 
 
 def _linked(node: Mapping[str, Any], types: Types, kind: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from magcache.remote.bench import EASYCACHE, FULL, MAGCACHE, ways
 from magcache.remote.workflow import (
-    CACHES,
+    ASIDE,
     Workflow,
     WorkflowError,
     bypassed,
@@ -36,7 +36,7 @@ def with_two_caches() -> Workflow:
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda workflow: bypassed(workflow, CACHES),
+        lambda workflow: bypassed(workflow, ASIDE),
         lambda workflow: patched(workflow, TYPES, "MagCacheAuto", speedup=2.0),
         lambda workflow: seeded(workflow, TYPES, 1),
         lambda workflow: configured(workflow, "MagCache", {"magcache_thresh": 1.0}),
@@ -53,14 +53,29 @@ def test_the_original_is_left_alone_and_shares_nothing(edit):
 
 
 def test_bypassing_leads_past_several_nodes_in_a_row():
-    assert bypassed(with_two_caches(), CACHES) == lora_chain()
+    assert bypassed(with_two_caches(), ASIDE) == lora_chain()
     (left,) = bypassed(with_two_caches(), {"EasyCache"}).keys() - lora_chain().keys()
     assert left == "4"
 
 
 def test_bypassing_ends_when_nodes_lead_in_a_circle():
     workflow = {"1": node("MagCache", model=["2", 0]), "2": node("MagCache", model=["1", 0]), "3": node("KSampler", model=["1", 0], seed=1)}
-    assert list(bypassed(workflow, CACHES)) == ["3"]
+    assert bypassed(workflow, ASIDE) == {}
+
+
+def test_nodes_that_look_at_a_cache_go_with_what_shows_them_and_what_they_hand_on_stays():
+    workflow = with_two_caches() | {
+        "20": node("MagCacheReport", model=["5", 0], after=["12:7", 0]),
+        "21": node("VAEDecode", samples=["20", 2]),
+        "22": node("SaveImage", images=["21", 0]),
+        "23": node("PreviewImage", images=["20", 0]),
+        "24": node("MagCacheCompare", reference=["21", 0], images=["21", 0], gain=8),
+        "25": node("ImageScale", image=["24", 0]),
+        "26": node("PreviewImage", images=["25", 0]),
+    }
+    made = bypassed(workflow, ASIDE)
+    assert made.keys() == lora_chain().keys() | {"21", "22"}
+    assert made["21"]["inputs"] == {"samples": ["12:7", 0]} and made["22"] == workflow["22"]
 
 
 def test_a_cache_is_put_in_after_everything_else_on_the_model():
@@ -68,7 +83,7 @@ def test_a_cache_is_put_in_after_everything_else_on_the_model():
     assert made["12:7"]["inputs"]["model"] == ["4", 0]
     assert made["4"]["class_type"] == "MagCacheAuto" and made["4"]["inputs"] == {"speedup": 3.0, "model": ["3", 0]}
     assert {name: made[name] for name in ("1", "2", "3")} == {name: lora_chain()[name] for name in ("1", "2", "3")}
-    assert bypassed(made, CACHES) == lora_chain()
+    assert bypassed(made, ASIDE) == lora_chain()
 
 
 def test_what_a_node_needs_and_was_not_given_is_the_servers_default():
