@@ -12,13 +12,17 @@ Matrix = npt.NDArray[np.float64]
 Reuse = Literal["hold", "scale", "extrapolate"]
 
 _TINY = 1e-12
+_TRUST, _MOST_GAIN = 0.75, 2.0
+"""How much of the calibrated correction is made, since a model makes good a part of an error by itself, and its limit. Chosen on prompts
+of both small models in `benchmarks` that are not evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reuses:
     """Every way to reuse within reach: for the computed steps `before` = `last` − d and `last`, and the step `last` + m.
 
-    Arrays are indexed [d − 1, last, m − 1]. The residual is taken to be `newest` · r_last + `older` · r_before.
+    Arrays are indexed [d − 1, last, m − 1]. The residual is taken to be `newest` · r_last + `older` · r_before. The farthest m is one
+    more than may be skipped: what is expected of the computed step that follows tells how well the gap went.
     """
 
     newest: Matrix
@@ -30,10 +34,10 @@ class Reuses:
 def reuses(gram: Matrix, sigmas: npt.NDArray[np.float64], max_skip: int, reuse: Reuse) -> Reuses:
     """Weights and errors of every reuse within reach, from the inner products of the residuals."""
     steps = len(sigmas)
-    shape = (max_skip + 1, steps, max_skip)
+    shape = (max_skip + 1, steps, max_skip + 1)
     newest, older, error = np.ones(shape), np.zeros(shape), np.full(shape, np.inf)
     for d in range(1, max_skip + 2):
-        for m in range(1, max_skip + 1):
+        for m in range(1, max_skip + 2):
             last = np.arange(d, steps - m)
             if not last.size:
                 continue
@@ -61,16 +65,27 @@ def _between(values: Matrix, low: float, high: float) -> Matrix:
     return np.minimum(np.maximum(values, low), high)
 
 
-def gap_costs(gram: Matrix, sigmas: npt.NDArray[np.float64], options: Reuses, weight: npt.NDArray[np.float64]) -> Matrix:
-    """[d − 1, last, m]: how far a gap of m reused steps after `last` leads the picture astray; m from 0.
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Every gap within reach: m reused steps after the computed step `last`, with `before` = `last` − d."""
 
-    That is ‖Σ Δσ (r̂ − r)‖² over the gap, times the weight of `last`: the errors of one gap point the same way and add up.
+    costs: Matrix
+    """[d − 1, last, m], m from 0: how far the gap leads the picture astray, ‖Σ Δσ (r̂ − r)‖² over its steps, weighted. Its errors point
+    the same way and add up."""
+    gains: Matrix
+    """[d − 1, last, m]: how much of r − r̂ at the computed step that follows makes good the most of that."""
+
+
+def gaps(gram: Matrix, sigmas: npt.NDArray[np.float64], options: Reuses, weight: npt.NDArray[np.float64], *, correct: bool) -> Gaps:
+    """Costs of all gaps by the inner products of the residuals; `weight` is one of each `last`. The run ends at sigma 0.
+
+    With `correct`, the computed step after a gap adds gain · (r − r̂) to its residual r. The costs are what then remains.
     """
     depth, steps, longest = options.error.shape
     last = np.array(range(steps))
     before = np.array([[max(step - d, 0) for step in range(steps)] for d in range(1, depth + 1)])
     reused = [np.array([min(step + m, steps - 1) for step in range(steps)]) for m in range(longest + 1)]
-    strides = np.append(np.diff(sigmas), 0.0)
+    strides = np.append(np.diff(sigmas), -sigmas[-1])
 
     def product(one: int, other: int) -> Matrix:
         """⟨r̂ − r, r̂ − r⟩ of two steps of the gap."""
@@ -84,13 +99,20 @@ def gap_costs(gram: Matrix, sigmas: npt.NDArray[np.float64], options: Reuses, we
             - newest_too * gram[last, at] - older_too * gram[before, at]
         )  # fmt: skip
 
-    costs = np.zeros((depth, steps, longest + 1))
-    for m in range(1, longest + 1):
-        added = strides[reused[m]] ** 2 * product(m, m)
-        for other in range(1, m):
-            added += 2 * strides[reused[m]] * strides[reused[other]] * product(m, other)
-        costs[:, :, m] = np.where(np.isfinite(options.error[:, :, m - 1]), costs[:, :, m - 1] + weight * added, np.inf)
-    return np.maximum(costs, 0.0)
+    costs, gains = np.zeros((depth, steps, longest)), np.zeros((depth, steps, longest))
+    astray = np.zeros((depth, steps))
+    for m in range(1, longest):
+        along = sum((strides[reused[other]] * product(other, m) for other in range(1, m)), np.zeros((depth, steps)))
+        astray = astray + strides[reused[m]] * (strides[reused[m]] * product(m, m) + 2 * along)
+        remaining = astray
+        if correct:
+            stride, square = strides[reused[m + 1]], product(m + 1, m + 1)
+            along = sum((strides[reused[other]] * product(other, m + 1) for other in range(1, m + 1)), np.zeros((depth, steps)))
+            gain = _TRUST * _between(along / np.minimum(stride * square, -_TINY), 0.0, _MOST_GAIN)
+            gains[:, :, m] = np.where(np.isfinite(options.error[:, :, m]), gain, 0.0)
+            remaining = astray - gains[:, :, m] * stride * (2 * along - gains[:, :, m] * stride * square)
+        costs[:, :, m] = np.where(np.isfinite(options.error[:, :, m - 1]), weight * remaining, np.inf)
+    return Gaps(np.maximum(costs, 0.0), gains)
 
 
 def best_steps(costs: Matrix, first: int, allowed: npt.NDArray[np.bool_]) -> dict[int, tuple[float, list[int]]]:

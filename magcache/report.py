@@ -27,6 +27,8 @@ class Event:
     """Whether the plan said to reuse."""
     reused: bool
     """Whether a residual was reused."""
+    corrected: bool = False
+    """Whether it made good what the gap before it did wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Step:
     """Evaluations that ran the block stack."""
     refused: int
     """Computed ones that the plan would have reused."""
+    corrected: int
+    """Computed ones that made good what the gap before them did wrong."""
     seconds: float | None
     """What its evaluations took; None if that is not known."""
 
@@ -91,6 +95,7 @@ class RunReport:
                 evaluations=len(events[index]),
                 computed=sum(not event.reused for event in events[index]),
                 refused=sum(event.planned and not event.reused for event in events[index]),
+                corrected=sum(event.corrected for event in events[index]),
                 seconds=None if not events[index] or math.isnan(seconds[index]) else seconds[index],
             )
             for index, sigma in enumerate(self.plan.sigmas)
@@ -202,7 +207,9 @@ def _done(step: Step) -> str:
         return "computed, planned to be reused"
     if not step.evaluations:
         return "not reached"
-    return "reused" if step.reused else "computed"
+    if step.reused:
+        return "reused"
+    return "computed, corrected the steps before" if step.corrected else "computed"
 
 
 def size_of(count: int) -> str:

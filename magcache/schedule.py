@@ -14,7 +14,7 @@ import numpy as np
 from .curve import SAME_SIGMA, MagnitudeCurve, same_sigma
 from .errors import InfeasibleError, SettingsError
 from .gram import expected_products
-from .planner import Reuse, Reuses, best_steps, gap_costs, reuses
+from .planner import Gaps, Reuse, Reuses, best_steps, gaps, reuses
 
 MAX_SKIP = 6
 """A budget plan reuses at most so many steps in a row."""
@@ -22,10 +22,9 @@ MOST_STEPS = 1000
 """A budget is planned for at most so many steps: time and memory grow with their square, to a second and 130 MB."""
 _FIRST_STEPS = 3
 """A budget plan computes so many steps at first: they decide what the picture shows."""
-_EARLY_WEIGHT, _EARLY_WEIGHT_EXPECTED = 4.0, 100.0
-"""A gap at the first step counts so many times one at the last, since an early error grows on the way to the picture: where errors were
-measured, and where they are only expected. Chosen, as is the number of first steps, on prompts of both small models in `benchmarks`
-that are not evaluated."""
+_EARLY_WEIGHT, _EARLY_WEIGHT_EXPECTED = 2.0, 100.0
+"""A gap at the first step counts so many times one at the last, since an early error grows on the way to the picture: where errors were measured, and where they are only expected. Chosen, as
+is the number of first steps, on prompts of both small models in `benchmarks` that are not evaluated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +58,14 @@ Recipe = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """What a computed step makes good of the gap before it: gain · (what it finds − what the gap led to expect)."""
+
+    gain: float
+    expected: Recipe
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What each step of one run does.
 
@@ -71,6 +78,8 @@ class Plan:
     errors: tuple[float, ...]
     recipes: tuple[Recipe, ...] = ()
     """How each reused step is made of computed ones; left out, each holds the residual of the last computed step."""
+    corrections: tuple[Correction | None, ...] = ()
+    """What each computed step corrects; left out, none does."""
 
     @property
     def steps(self) -> int:
@@ -110,6 +119,10 @@ class Plan:
             return ()
         return self.recipes[step] if self.recipes else ((self.source(step), 1.0),)
 
+    def correction(self, step: int) -> Correction | None:
+        """What a computed step corrects; None for a reused one too."""
+        return self.corrections[step] if self.corrections else None
+
     def last_uses(self) -> list[int]:
         """For each step the last one that may draw on its residual, −1 if none does.
 
@@ -117,10 +130,13 @@ class Plan:
         """
         last, newest = [-1] * self.steps, -1
         for step, reuse in enumerate(self.reused):
+            correction = self.correction(step)
+            recipe = correction.expected if correction else self.recipe(step)
+            for source, _ in recipe:
+                last[source] = step
             if not reuse:
                 newest = step
-                continue
-            for source in (*(source for source, _ in self.recipe(step)), *range(newest + 1, step)):
+            for source in range(newest + 1, step):
                 last[source] = step
         return last
 
@@ -199,8 +215,12 @@ def plan_budget(
     guidance: float = 1.0,
     reuse: Reuse = "extrapolate",
     window: tuple[float, float] = (math.inf, 0.0),
+    correct: bool = True,
 ) -> Plan:
     """The plan of a run over `sigmas` with `nfe` evaluations and the least predicted error.
+
+    With `correct`, the computed step after a gap makes good most of what the gap did wrong, where errors were measured. That is for
+    samplers that move by Δσ times what the model predicts, such as Euler.
 
     The first three steps and the last are computed, as are steps at a veto or an expert switch of the curve and those whose sigma is
     outside `window` (highest, lowest) or lower than any that was measured. Raises `InfeasibleError` when no plan has that many
@@ -221,23 +241,23 @@ def plan_budget(
     lowest = max(window[1], curve.sigmas[-1] * (1 - SAME_SIGMA) if curve.products else 0.0)
     allowed = np.array([lowest <= sigma <= window[0] and step not in always for step, sigma in enumerate(sigmas)])
     options = reuses(products, np.asarray(sigmas), min(MAX_SKIP, steps), reuse)
-    costs = gap_costs(products, np.asarray(sigmas), options, early ** np.linspace(1, 0, steps))
-    found = best_steps(costs, min(_FIRST_STEPS, steps), allowed)
+    passed = gaps(products, np.asarray(sigmas), options, early ** np.linspace(1, 0, steps), correct=correct and bool(curve.products))
+    found = best_steps(passed.costs, min(_FIRST_STEPS, steps), allowed)
     if nfe not in found:
         raise InfeasibleError(steps, nfe, min(found, key=lambda count: abs(count - nfe)))
-    return _recipes(sigmas, found[nfe][1], options)
+    return _assembled(sigmas, found[nfe][1], options, passed)
 
 
 def plan_speedup(
     curve: MagnitudeCurve, sigmas: Sequence[float], speedup: float, *, guidance: float = 1.0, reuse: Reuse = "extrapolate",
-    window: tuple[float, float] = (math.inf, 0.0),
+    window: tuple[float, float] = (math.inf, 0.0), correct: bool = True,
 ) -> Plan:  # fmt: skip
     """The plan of `plan_budget` that comes nearest to `speedup`, whatever the run can bear."""
     wanted = evaluations_for(len(sigmas), speedup)
     try:
-        return plan_budget(curve, sigmas, nfe=wanted, guidance=guidance, reuse=reuse, window=window)
+        return plan_budget(curve, sigmas, nfe=wanted, guidance=guidance, reuse=reuse, window=window, correct=correct)
     except InfeasibleError as error:
-        return plan_budget(curve, sigmas, nfe=error.nearest, guidance=guidance, reuse=reuse, window=window)
+        return plan_budget(curve, sigmas, nfe=error.nearest, guidance=guidance, reuse=reuse, window=window, correct=correct)
 
 
 def best_reuse(curve: MagnitudeCurve) -> Reuse:
@@ -252,16 +272,24 @@ def evaluations_for(steps: int, speedup: float) -> int:
     return max(1, math.floor(steps / speedup + 1e-9))
 
 
-def _recipes(sigmas: tuple[float, ...], computed: Sequence[int], options: Reuses) -> Plan:
+def _assembled(sigmas: tuple[float, ...], computed: Sequence[int], options: Reuses, passed: Gaps) -> Plan:
     reused, errors = [False] * len(sigmas), [0.0] * len(sigmas)
     recipes: list[Recipe] = [()] * len(sigmas)
+    corrections: list[Correction | None] = [None] * len(sigmas)
     for before, last, after in zip((-1, *computed), computed, (*computed[1:], len(sigmas)), strict=False):
         for step in range(last + 1, after):
             place = (last - before - 1, last, step - last - 1)
-            newest, older = float(options.newest[place]), float(options.older[place])
             reused[step], errors[step] = True, math.sqrt(float(options.error[place]))
-            recipes[step] = ((last, newest),) if older == 0 else ((last, newest), (before, older))
-    return Plan(sigmas, tuple(reused), tuple(errors), tuple(recipes))
+            recipes[step] = _recipe(options, before, last, step)
+        if gain := float(passed.gains[last - before - 1, last, after - last - 1]):
+            corrections[after] = Correction(gain, _recipe(options, before, last, after))
+    return Plan(sigmas, tuple(reused), tuple(errors), tuple(recipes), tuple(corrections))
+
+
+def _recipe(options: Reuses, before: int, last: int, step: int) -> Recipe:
+    place = (last - before - 1, last, step - last - 1)
+    newest, older = float(options.newest[place]), float(options.older[place])
+    return ((last, newest),) if older == 0 else ((last, newest), (before, older))
 
 
 def compute_all(sigmas: Sequence[float]) -> Plan:

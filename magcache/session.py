@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -12,7 +12,7 @@ import torch
 from .calibration import Recorder
 from .report import Event, RunReport
 from .reuse import Stored, assemble, combine, offloaded
-from .schedule import Plan
+from .schedule import Plan, Recipe
 from .timing import Stopwatch
 
 CacheDevice = Literal["auto", "device", "cpu"]
@@ -34,6 +34,10 @@ class _Record:
     complete: bool = False
 
 
+Draws = tuple[tuple[_Record, float], ...]
+"""Records and the weight of each one's residual."""
+
+
 @dataclass(slots=True)
 class Evaluation:
     """One evaluation of the model; all its forwards follow one decision."""
@@ -41,11 +45,15 @@ class Evaluation:
     session: Session
     record: _Record | None = None
     """Where its residuals go if it is computed; None if no step will need them."""
-    sources: tuple[tuple[_Record, float], ...] = ()
+    sources: Draws = ()
     """Whose residuals it reuses, and how much of each; empty if it is computed."""
     watched: bool = False
     """Whether it is computed with its residuals noted."""
     recorder: Recorder | None = None
+    expected: Draws = ()
+    """What its residual was expected to be, if it is computed and corrects the gap before it; else empty."""
+    gain: float = 0.0
+    """How much it adds to what it finds of what it finds beyond the expected."""
     _seen: dict[Hashable, int] = field(default_factory=dict[Hashable, int])
     _missed: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -66,9 +74,20 @@ class Evaluation:
 
     def recall(self, keys: Sequence[Hashable], device: torch.device) -> torch.Tensor:
         """The residual of a batch. Raises `StaleResidualError` when a part of it was never recorded."""
-        if not self.sources or any(key not in record.residuals for record, _ in self.sources for key in keys):
-            raise StaleResidualError("a forward of this evaluation was not recorded")
-        return combine([(assemble([record.residuals[key] for key in keys], device), weight) for record, weight in self.sources])
+        return _drawn(self.sources, keys, device)
+
+    def expect(self, keys: Sequence[Hashable], device: torch.device) -> torch.Tensor:
+        """The residual that the gap before led to expect of a batch. Raises `StaleResidualError` when that is not known.
+
+        What no later step will need of it is let go.
+        """
+        residual = _drawn(self.expected, keys, device)
+        self.session.note_correction()
+        for record, _ in self.expected:
+            if not self.session.outlives(record.step):
+                for key in keys:
+                    del record.residuals[key]
+        return residual
 
     def store(self, keys: Sequence[Hashable], branches: Sequence[str], residual: torch.Tensor | None) -> None:
         """Keep the residual (rows, …) of a batch whose rows divide evenly among `keys`. None: it could not be seen."""
@@ -92,6 +111,18 @@ class Evaluation:
         if self.record:
             self.record.complete = bool(self.record.residuals) and not self._missed
             self.session.measure()
+
+
+def _found(recipe: Recipe, usable: dict[int, _Record]) -> Draws:
+    """The records of a recipe; none if one is missing."""
+    return tuple((usable[source], weight) for source, weight in recipe) if all(source in usable for source, _ in recipe) else ()
+
+
+def _drawn(draws: Draws, keys: Sequence[Hashable], device: torch.device) -> torch.Tensor:
+    """The residual of a batch out of records. Raises `StaleResidualError` when a part of it was never recorded."""
+    if not draws or any(key not in record.residuals for record, _ in draws for key in keys):
+        raise StaleResidualError("a forward of this evaluation was not recorded")
+    return combine([(assemble([record.residuals[key] for key in keys], device), weight) for record, weight in draws])
 
 
 class Session:
@@ -121,6 +152,8 @@ class Session:
         self._events: list[Event] = []
         self._stopwatch: Stopwatch | None = None
         self._peak_bytes = 0
+        self._gaps: dict[Hashable, list[int]] = {}
+        """Steps that were reused since the last computed one."""
 
     def begin(self, call: Hashable, sigma: float, device: torch.device) -> Evaluation:
         """Decide an evaluation at `sigma`. `call` tells apart evaluations whose residuals must not be mixed.
@@ -136,23 +169,36 @@ class Session:
             self._forget_before(step)
         sources = self._sources(call, step, sigma) if step is not None and planned else ()
         self._events.append(Event(sigma, step, planned, bool(sources)))
-        return Evaluation(self, sources=sources) if sources else self._computed(call, sigma, step)
+        if step is None or not sources:
+            return self._computed(call, sigma, step)
+        self._gaps.setdefault(call, []).append(step)
+        return Evaluation(self, sources=sources)
 
-    def _sources(self, call: Hashable, step: int, sigma: float) -> tuple[tuple[_Record, float], ...]:
+    def _usable(self, call: Hashable, sigma: float) -> dict[int, _Record]:
+        """What was recorded in full for `call` and not at a lower sigma, by step."""
+        return {record.step: record for record in self._records.get(call, {}).values() if record.complete and sigma <= record.sigma}
+
+    def _sources(self, call: Hashable, step: int, sigma: float) -> Draws:
         """The records that a reused step draws on, as planned or fresher; none if that would not be safe."""
-        usable = {record.step: record for record in self._records.get(call, {}).values() if record.complete and sigma <= record.sigma}
+        usable = self._usable(call, sigma)
         newest = max(usable, default=-1)
         if newest > self.plan.source(step):  # Computed though it was to be reused: the residual is fresher than planned.
             return ((usable[newest], 1.0),)
-        recipe = self.plan.recipe(step)
-        if any(source not in usable for source, _ in recipe):
-            return ()
-        return tuple((usable[source], weight) for source, weight in recipe)
+        return _found(self.plan.recipe(step), usable)
+
+    def _correction(self, call: Hashable, step: int | None, sigma: float) -> tuple[Draws, float]:
+        """What a computed step is measured against to correct the gap before it, and the gain; nothing unless that went as planned."""
+        gap = self._gaps.pop(call, [])
+        correction = None if step is None else self.plan.correction(step)
+        if step is None or correction is None or gap != list(range(self.plan.source(step - 1) + 1, step)):
+            return (), 0.0
+        return _found(correction.expected, self._usable(call, sigma)), correction.gain
 
     def recompute(self, call: Hashable) -> Evaluation:
         """The evaluation just begun cannot reuse after all: compute it."""
         last = self._events[-1]
         self._events[-1] = Event(last.sigma, last.step, last.planned, False)
+        self._gaps.pop(call, None)
         return self._computed(call, last.sigma, last.step)
 
     def _forget_before(self, step: int) -> None:
@@ -164,12 +210,25 @@ class Session:
                 del self._records[call]
 
     def _computed(self, call: Hashable, sigma: float, step: int | None) -> Evaluation:
+        expected, gain = self._correction(call, step, sigma)
+        evaluation = Evaluation(self, recorder=self._recorder, expected=expected, gain=gain)
         if self._recorder is None and (step is None or not self.plan.needs(step)):
             # Watched all the same: a compiled model then has two forms, not a third for steps that nobody draws on.
-            return Evaluation(self, watched=any(self.plan.reused))
+            evaluation.watched = any(self.plan.reused)
+            return evaluation
         record = _Record(sigma, -1 if step is None else step)
         self._records.setdefault(call, {})[record.step] = record
-        return Evaluation(self, record, watched=True, recorder=self._recorder)
+        evaluation.record, evaluation.watched = record, True
+        return evaluation
+
+    def outlives(self, step: int) -> bool:
+        """Whether a step after the present one may draw on the residual of `step`."""
+        present = self._events[-1].step
+        return present is None or self._last_uses[step] > present
+
+    def note_correction(self) -> None:
+        """The present evaluation corrected the gap before it."""
+        self._events[-1] = replace(self._events[-1], corrected=True)
 
     def keep(self, residual: torch.Tensor) -> torch.Tensor:
         """`residual` where this run keeps residuals."""

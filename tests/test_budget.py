@@ -124,3 +124,19 @@ def test_every_shipped_curve_gives_a_plan_that_starts_dense_and_computes_the_las
     assert computed[:2] == [0, 1] and computed[-1] == curve.steps - 1
     third = curve.steps / 3
     assert sum(step < third for step in computed) >= sum(third <= step < 2 * third for step in computed)
+
+
+def test_only_the_computed_step_after_a_gap_corrects_and_only_where_errors_were_measured(curve: MagnitudeCurve):
+    plan = plan_budget(curve, SIGMAS, nfe=10)
+    corrected = {step for step in range(20) if plan.correction(step)}
+    after_a_gap = {step for step in range(1, 20) if plan.reused[step - 1] and not plan.reused[step]}
+    assert corrected and corrected <= after_a_gap
+    assert not any(plan_budget(curve, SIGMAS, nfe=10, correct=False).corrections)
+    published = load_curve("flux")
+    assert not any(plan_budget(published, published.sigmas, nfe=14, reuse="hold").corrections)
+
+
+def test_what_a_correction_draws_on_is_kept_until_then(curve: MagnitudeCurve):
+    plan = plan_budget(curve, SIGMAS, nfe=8)
+    for step, correction in enumerate(plan.corrections):
+        assert all(plan.last_uses()[source] >= step for source, _ in (correction.expected if correction else ()))

@@ -105,6 +105,8 @@ def check_plan(plan: Plan, sigmas: Sequence[float]) -> None:
         recipe = plan.recipe(step)
         assert bool(recipe) == reused
         assert all(0 <= source < step and not plan.reused[source] and math.isfinite(weight) for source, weight in recipe)
+        correction = plan.correction(step)
+        assert correction is None or (not reused and plan.reused[step - 1] and 0 < correction.gain <= 1.5 and len(correction.expected) <= 2)
         assert plan.errors[step] >= 0 and math.isfinite(plan.errors[step]) and (reused or plan.errors[step] == 0)
     assert len(plan.last_uses()) == plan.steps
 

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from magcache.planner import Reuse, best_steps, gap_costs, reuses
+from magcache.planner import Reuse, best_steps, gaps, reuses
 
 Residuals = np.ndarray
 
@@ -29,7 +29,25 @@ def reused(residuals: Residuals, sigmas: np.ndarray, reuse: Reuse, before: int, 
     return newest + damping * change
 
 
-def brute_force(residuals: Residuals, sigmas: np.ndarray, reuse: Reuse, weight: np.ndarray, max_skip: int, allowed: np.ndarray, count: int):
+def corrected(residuals: Residuals, sigmas: np.ndarray, reuse: Reuse, computed: tuple[int, int, int], astray: np.ndarray) -> np.ndarray:
+    """Where the picture is after the computed step `after` has made good what the gap before it did wrong."""
+    before, last, after = computed
+    surprise = residuals[after] - reused(residuals, sigmas, reuse, before, last, after)
+    stride = np.append(np.diff(sigmas), -sigmas[-1])[after]
+    gain = 0.75 * np.clip(-(astray * surprise).sum() / (stride * (surprise * surprise).sum()), 0.0, 2.0)
+    return astray + stride * gain * surprise
+
+
+def brute_force(
+    residuals: Residuals,
+    sigmas: np.ndarray,
+    reuse: Reuse,
+    weight: np.ndarray,
+    max_skip: int,
+    allowed: np.ndarray,
+    count: int,
+    correct: bool,
+):
     steps, best = len(sigmas), np.inf
     for middle in itertools.combinations(range(2, steps - 1), count - 3):
         computed = [0, 1, *middle, steps - 1]
@@ -40,21 +58,24 @@ def brute_force(residuals: Residuals, sigmas: np.ndarray, reuse: Reuse, weight: 
             astray = np.zeros(residuals.shape[1])
             for at in range(last + 1, after):
                 astray += (sigmas[at + 1] - sigmas[at]) * (reused(residuals, sigmas, reuse, before, last, at) - residuals[at])
+            if correct and after > last + 1:
+                astray = corrected(residuals, sigmas, reuse, (before, last, after), astray)
             total += weight[last] * (astray * astray).sum()
         best = min(best, total)
     return best
 
 
+@pytest.mark.parametrize("correct", [False, True])
 @pytest.mark.parametrize("reuse", ["hold", "scale", "extrapolate"])
 @pytest.mark.parametrize(("steps", "max_skip", "vetoed"), [(6, 6, ()), (9, 2, ()), (10, 6, (5,)), (12, 3, (4, 8))])
-def test_the_plan_is_as_good_as_the_best_of_all_plans(reuse: Reuse, steps: int, max_skip: int, vetoed: tuple[int, ...]):
+def test_the_plan_is_as_good_as_the_best_of_all_plans(reuse: Reuse, steps: int, max_skip: int, vetoed: tuple[int, ...], correct: bool):
     residuals, sigmas = walk(steps, steps), np.linspace(1, 0.05, steps)
     weight = np.random.default_rng(1).uniform(0.5, 2, steps)
     allowed = np.array([step not in vetoed for step in range(steps)])
     gram = residuals @ residuals.T
-    found = best_steps(gap_costs(gram, sigmas, reuses(gram, sigmas, max_skip, reuse), weight), 2, allowed)
+    found = best_steps(gaps(gram, sigmas, reuses(gram, sigmas, max_skip, reuse), weight, correct=correct).costs, 2, allowed)
     for count in range(3, steps + 1):
-        expected = brute_force(residuals, sigmas, reuse, weight, max_skip, allowed, count)
+        expected = brute_force(residuals, sigmas, reuse, weight, max_skip, allowed, count, correct)
         assert (count in found) == np.isfinite(expected)
         if count in found:
             cost, computed = found[count]
@@ -91,3 +112,15 @@ def test_extrapolating_is_never_worse_than_holding():
     gram = residuals @ residuals.T
     held, extrapolated = reuses(gram, sigmas, 5, "hold").error, reuses(gram, sigmas, 5, "extrapolate").error
     assert (extrapolated <= held + 1e-12).all()
+
+
+def test_a_computed_step_makes_good_an_error_that_grows_evenly_over_the_gap():
+    start, bend = np.random.default_rng(0).normal(size=(2, 30))
+    sigmas = np.linspace(1, 0.1, 10)
+    residuals = start + (np.arange(10) ** 2)[:, None] * bend
+    gram, weight = residuals @ residuals.T, np.ones(10)
+    options = reuses(gram, sigmas, 3, "extrapolate")
+    plain, correcting = (gaps(gram, sigmas, options, weight, correct=correct) for correct in (False, True))
+    place = (0, 3, 2)  # Steps 2 and 3 are computed, 4 and 5 reused, 6 computed: it is told three quarters of what would undo all.
+    assert correcting.costs[place] == pytest.approx(plain.costs[place] / 16) and correcting.gains[place] > 0
+    assert not plain.gains.any() and (correcting.costs <= plain.costs + 1e-12).all()

@@ -11,6 +11,7 @@ import torch
 
 from magcache import Plan
 from magcache.calibration import Recorder
+from magcache.schedule import Correction
 from magcache.session import Evaluation, Session, StaleResidualError
 
 CPU = torch.device("cpu")
@@ -416,3 +417,76 @@ def test_a_step_that_had_to_be_computed_serves_the_rest_of_its_gap():
     compute(run, 0.9, residual(fill=2), call="another composition")
     assert torch.equal(reuse(run, 0.8, call="another composition"), residual(fill=2))
     assert torch.equal(reuse(run, 0.7), residual(fill=1))
+
+
+# Corrections
+
+
+def correcting() -> Session:
+    recipes = ((), (), ((1, 2.0), (0, -1.0)), ((1, 3.0), (0, -2.0)), ())
+    corrections = (None, None, None, None, Correction(0.5, ((1, 4.0), (0, -3.0))))
+    return Session(Plan((1.0, 0.9, 0.8, 0.7, 0.6), (False, False, True, True, False), (0.0,) * 5, recipes, corrections), "flux")
+
+
+def test_a_computed_step_is_told_what_the_gap_before_it_led_to_expect():
+    run = correcting()
+    for sigma, fill in ((1.0, 1), (0.9, 3)):
+        assert not compute(run, sigma, residual(fill=fill)).expected
+    reuse(run, 0.8)
+    reuse(run, 0.7)
+    evaluation = run.begin("call", 0.6, CPU)
+    assert evaluation.gain == 0.5
+    assert torch.equal(evaluation.expect(evaluation.keys("a"), CPU), residual(fill=9))
+    assert [event.corrected for event in run.close().events] == [False] * 4 + [True]
+
+
+def test_what_was_expected_is_let_go_before_the_step_is_computed():
+    run = correcting()
+    first = residual(fill=1)
+    gone = weakref.ref(first)
+    compute(run, 1.0, first)
+    del first
+    compute(run, 0.9, residual(fill=3))
+    reuse(run, 0.8)
+    reuse(run, 0.7)
+    assert gone() is not None
+    evaluation = run.begin("call", 0.6, CPU)
+    evaluation.expect(evaluation.keys("a"), CPU)
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("other", [0.8, 0.7])
+def test_a_gap_that_did_not_go_as_planned_is_not_corrected(other: float):
+    run = correcting()
+    compute(run, 1.0, residual(fill=1))
+    compute(run, 0.9, residual(fill=3))
+    for sigma in (0.8, 0.7):
+        if sigma == other:
+            run.begin("call", sigma, CPU)
+            run.recompute("call").finish()
+        else:
+            reuse(run, sigma)
+    assert not run.begin("call", 0.6, CPU).expected
+    assert not any(event.corrected for event in run.close().events)
+
+
+def test_a_gap_of_another_composition_is_not_corrected():
+    run = correcting()
+    compute(run, 1.0, residual(fill=1))
+    compute(run, 0.9, residual(fill=3))
+    reuse(run, 0.8)
+    reuse(run, 0.7)
+    assert not run.begin("another", 0.6, CPU).expected
+
+
+def test_a_forward_that_was_not_recorded_cannot_be_expected():
+    run = correcting()
+    compute(run, 1.0, residual(fill=1))
+    compute(run, 0.9, residual(fill=3))
+    reuse(run, 0.8)
+    reuse(run, 0.7)
+    evaluation = run.begin("call", 0.6, CPU)
+    with pytest.raises(StaleResidualError):
+        evaluation.expect(evaluation.keys("b"), CPU)
+    assert not any(event.corrected for event in run.close().events)

@@ -19,6 +19,7 @@ from ..schedule import Settings, best_reuse, compute_all, plan_run, plan_speedup
 from ..tuned import Tuned
 from . import library
 from .families import Family, ModelFacts
+from .samplers import moves_straight
 from .wrappers import Conclusion, Outline, bare, family_of
 
 AUTO = "auto"
@@ -61,7 +62,7 @@ class SkippingOutline:
     model_type: str
     settings: Settings
 
-    def __call__(self, guider: Any, noise: torch.Tensor, sigmas: list[float]) -> Outline:
+    def __call__(self, guider: Any, sampler: Any, noise: torch.Tensor, sigmas: list[float]) -> Outline:
         facts = facts_of(guider, noise, sigmas)
         curve = self._curve(guider.model_patcher, facts)
         if curve is None:
@@ -99,14 +100,14 @@ class BudgetOutline:
     start_percent: float = 0.0
     end_percent: float = 1.0
 
-    def __call__(self, guider: Any, noise: torch.Tensor, sigmas: list[float]) -> Outline:
+    def __call__(self, guider: Any, sampler: Any, noise: torch.Tensor, sigmas: list[float]) -> Outline:
         facts = facts_of(guider, noise, sigmas)
         steps = len(sigmas) - 1
         curve = self._curve(guider.model_patcher, facts, steps)
         if curve is None:
             if steps < _FEW_STEPS:
                 return Outline(compute_all(sigmas[:-1]), "none")
-            outline = RecordingOutline(AUTO, "")(guider, noise, sigmas)
+            outline = RecordingOutline(AUTO, "")(guider, sampler, noise, sigmas)
             return replace(outline, conclude=_sparing(outline.conclude))
         preset = None if self.speedup else library.preset_of(curve.name)
         chosen = preset or Tuned(self.speedup or _MIDDLING, best_reuse(curve))
@@ -119,6 +120,7 @@ class BudgetOutline:
             guidance=getattr(guider, "cfg", 1.0),
             reuse=chosen.reuse if self.reuse == "auto" else self.reuse,
             window=(sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)),
+            correct=moves_straight(sampler),
         )
         used = f"{curve.name} (tuned)" if preset else curve.name
         return Outline(plan, used, curve.mean_ratios_at(sigmas[:-1]))
@@ -145,7 +147,7 @@ class RecordingOutline:
     saved: Callable[[MagnitudeCurve, Path], None] = lambda curve, path: None
     """Is told of the curve, and where it was saved."""
 
-    def __call__(self, guider: Any, noise: torch.Tensor, sigmas: list[float]) -> Outline:
+    def __call__(self, guider: Any, sampler: Any, noise: torch.Tensor, sigmas: list[float]) -> Outline:
         model = guider.model_patcher
         family = known_family(model)
         facts = facts_of(guider, noise, sigmas)

@@ -19,3 +19,9 @@ def known_sigmas(sampler: Any, sigmas: torch.Tensor) -> list[float] | None:
     if function not in [getattr(sampling, f"sample_{name}") for name in _ONE_A_STEP] or sampler.extra_options.get("s_churn"):
         return None
     return sigmas[:-1].tolist()
+
+
+def moves_straight(sampler: Any) -> bool:
+    """Whether each step moves by Δσ times what the model predicts there and by nothing else, as Euler does (ComfyUI's ddim too)."""
+    function = getattr(sampler, "sampler_function", None)
+    return function is sampling.sample_euler and not sampler.extra_options.get("s_churn")

@@ -54,8 +54,8 @@ class Conclusion:
     """γ that was measured at each step of the plan."""
 
 
-OutlineOf = Callable[[Any, torch.Tensor, list[float]], Outline]
-"""Tells how a run goes, from ComfyUI's guider, the noise and the sigmas."""
+OutlineOf = Callable[[Any, Any, torch.Tensor, list[float]], Outline]
+"""Tells how a run goes, from ComfyUI's guider and sampler, the noise and the sigmas."""
 
 
 class Run:
@@ -123,7 +123,7 @@ class MagCachePatch:
         hooks = options["wrappers"][WrappersMP.APPLY_MODEL]
         hooks[KEY] = hooks.pop(KEY)
 
-        outline = self.outline(guider, noise, sigmas.tolist())
+        outline = self.outline(guider, sampler, noise, sigmas.tolist())
         session = Session(
             outline.plan,
             outline.curve,
@@ -197,11 +197,24 @@ class MagCachePatch:
         if evaluation.reuse:
             with stack.skipped(evaluation.recall(keys, x.device)):
                 return executor(x, *args, **kwargs)
+        guess = _guess(executor, stack, evaluation, keys, x, args, kwargs) if evaluation.expected else None
         with stack.watched() as capture:
             result = executor(x, *args, **kwargs)
         evaluation.store(keys, [_branch(index) for index in indices], capture.residual if capture.count == 1 else None)
         capture.clear()
-        return result
+        return result if guess is None else result + evaluation.gain * (result - guess)
+
+
+def _guess(
+    executor: Any, stack: BlockStack, evaluation: Evaluation, keys: list[Hashable], x: torch.Tensor, args: Any, kwargs: Any
+) -> torch.Tensor | None:
+    """What the model would have returned had this step been reused too; None if that cannot be told."""
+    try:
+        with stack.skipped(evaluation.expect(keys, x.device)):
+            return executor(x, *args, **kwargs)
+    except StaleResidualError as reason:
+        log.debug("MagCache does not correct the steps before: %s.", reason)
+        return None
 
 
 def last_runs_of(model: Any) -> LastRuns | None:

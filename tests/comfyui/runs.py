@@ -80,7 +80,7 @@ def steps(pattern: str, kind: type[Plan] = Plan) -> PlanOf:
 def cached(model: Any, plan: str | PlanOf, **more: Any) -> tuple[Any, Log]:
     """A clone of `model` that skips by `plan`, and the log of its runs."""
     log, plan_of = Log(), steps(plan) if isinstance(plan, str) else plan
-    patch = MagCachePatch(lambda guider, noise, sigmas: Outline(plan_of(sigmas[:-1]), "test", **more), log.add)
+    patch = MagCachePatch(lambda guider, sampler, noise, sigmas: Outline(plan_of(sigmas[:-1]), "test", **more), log.add)
     return patch.attach(model), log
 
 

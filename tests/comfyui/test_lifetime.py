@@ -125,7 +125,7 @@ def test_residuals_wait_on_the_cpu_if_asked_to(flux: Tiny):
     from .runs import Log, steps
 
     log = Log()
-    patch = MagCachePatch(lambda guider, noise, sigmas: Outline(steps("crcr")(sigmas[:-1]), "test"), log.add, "cpu")
+    patch = MagCachePatch(lambda guider, sampler, noise, sigmas: Outline(steps("crcr")(sigmas[:-1]), "test"), log.add, "cpu")
     result = sample(flux, patch.attach(flux.model), cfg=3.0)
     assert log.decisions == ["crcr"]
     assert close(result, sample(flux, cached(flux.model, "crcr")[0], cfg=3.0), 0.0)

@@ -26,7 +26,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def telling(model: Any, plan: str | PlanOf) -> tuple[Any, list[str]]:
     """A clone of `model` that skips by `plan`, and what is said during its runs."""
     plan_of = steps(plan) if isinstance(plan, str) else plan
-    return _telling(model, lambda guider, noise, sigmas: Outline(plan_of(sigmas[:-1]), "test"))
+    return _telling(model, lambda guider, sampler, noise, sigmas: Outline(plan_of(sigmas[:-1]), "test"))
 
 
 def _telling(model: Any, outline: OutlineOf) -> tuple[Any, list[str]]:

@@ -1,0 +1,65 @@
+"""The computed step after a gap makes good what the gap did wrong, on real ComfyUI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
+from magcache.comfyui.wrappers import MagCachePatch
+from magcache.schedule import Correction, Plan
+
+from .runs import Log, cached, close, counted, sample
+from .tiny import Tiny
+
+GAIN = 0.6
+EXPECTED = ((1, 1.5), (0, -0.5))
+
+
+def plan_of(last: str, corrected: bool = False, expected: Any = EXPECTED) -> Any:
+    """Two steps computed, one reused, the last one computed or reused too."""
+
+    def plan(sigmas: list[float]) -> Plan:
+        recipes = ((), (), ((1, 1.0),), EXPECTED if last == "r" else ())
+        corrections = (None, None, None, Correction(GAIN, expected) if corrected else None)
+        return Plan(tuple(sigmas), (False, False, True, last == "r"), (0.0,) * 4, recipes, corrections)
+
+    return plan
+
+
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_it_adds_a_part_of_what_reusing_once_more_would_have_missed(tiny: Tiny, cfg: float, batch: int):
+    computed, reused, corrected = (cached(tiny.model, plan_of(*how)) for how in (("c",), ("r",), ("c", True)))
+    full, guess, result = (sample(tiny, model, cfg=cfg, batch=batch) for model, _ in (computed, reused, corrected))
+    assert not close(full, guess, 1e-3 * float(full.abs().max()))
+    assert close(result, full + GAIN * (full - guess), 1e-4 * float(full.abs().max()))
+    assert corrected[1].decisions == ["ccrc"] and [event.corrected for event in corrected[1].reports[0].events] == [False] * 3 + [True]
+    assert "corrected" in corrected[1].reports[0].table()
+
+
+def test_the_blocks_run_once_in_a_correcting_step(flux: Tiny):
+    model, _ = cached(flux.model, plan_of("c", True))
+    with counted(flux.dit.double_blocks[0]) as calls:
+        sample(flux, model)
+    assert calls == [3]
+
+
+def test_a_residual_that_no_longer_fits_is_not_corrected_with(flux: Tiny):
+    model, log = cached(flux.model, plan_of("c", True, ((2, 1.0),)))  # Step 2 was reused: there is no residual of it.
+    assert torch.equal(sample(flux, model), sample(flux, cached(flux.model, plan_of("c"))[0]))
+    assert not any(event.corrected for event in log.reports[0].events)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "corrects"), [("euler", True), ("ddim", True), ("dpmpp_2m", False), ("uni_pc", False), ("heun", False), ("lcm", False)]
+)
+def test_auto_corrects_only_with_samplers_that_move_straight(flux: Tiny, sampler: str, corrects: bool):
+    sample(flux, MagCachePatch(RecordingOutline("auto", ""), Log().add).attach(flux.model), count=12, cfg=3.0)
+    log = Log()
+    model = MagCachePatch(BudgetOutline(2.0), log.add).attach(flux.model)
+    sample(flux, model, count=12, cfg=3.0, sampler=sampler)
+    assert any(event.corrected for event in log.reports[0].events) == corrects
+    assert any(log.reports[0].plan.corrections) == corrects
