@@ -13,9 +13,9 @@ from torch._dynamo.utils import counters
 
 from benchmarks.gpu_models import Case, build
 from benchmarks.gpu_runs import Sampled, Subject, waits
+from magcache.budget import best_reuse, plan_speedup
 from magcache.curves import load_curve
 from magcache.planner import Reuse
-from magcache.schedule import best_reuse, plan_speedup
 from magcache.session import CacheDevice
 
 Figures = dict[str, Any]

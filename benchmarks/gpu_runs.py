@@ -16,8 +16,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_models import Case, noise
 from magcache.comfyui.wrappers import MagCachePatch, Outline, family_of
+from magcache.plan import Plan
 from magcache.report import RunReport
-from magcache.schedule import Plan
 from magcache.session import CacheDevice
 from magcache.timing import Stopwatch
 

@@ -3,13 +3,13 @@
 The core needs nothing but NumPy: curve -> plan -> session -> report. ComfyUI and diffusers are adapters on top of it.
 """
 
+from .budget import plan_budget as plan_budget
 from .curve import MagnitudeCurve as MagnitudeCurve
 from .curves import known_curves as known_curves
 from .curves import load_curve as load_curve
 from .errors import MagCacheError as MagCacheError
-from .schedule import Plan as Plan
+from .plan import Plan as Plan
 from .schedule import Settings as Settings
-from .schedule import plan_budget as plan_budget
 from .schedule import plan_run as plan_run
 from .schedule import published_rule as published_rule
 

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from statistics import median
 from typing import Any
 
-from .schedule import Plan
+from .plan import Plan
 
 CALIBRATION = "calibration"
 """What stands for the curve of a run that measures one."""

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 
 from .calibration import Recorder
+from .plan import Plan, Recipe
 from .report import Event, RunReport
 from .reuse import Stored, assemble, combine, offloaded
-from .schedule import Plan, Recipe
 from .timing import Stopwatch
 
 CacheDevice = Literal["auto", "device", "cpu"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from magcache import MagnitudeCurve, known_curves, load_curve
+from magcache.budget import best_reuse, evaluations_for, plan_budget, plan_speedup
 from magcache.errors import InfeasibleError, SettingsError
-from magcache.schedule import best_reuse, evaluations_for, plan_budget, plan_speedup
 
 SIGMAS = tuple(float(sigma) for sigma in np.linspace(1, 0.05, 20))
 

@@ -9,8 +9,8 @@ import pytest
 
 from magcache import figure as drawing
 from magcache.figure import HEIGHT, WIDTH, figure, message
+from magcache.plan import Plan
 from magcache.report import CALIBRATION, Event, RunReport
-from magcache.schedule import Plan
 
 Pixels = np.ndarray
 COLOURS = {"c": drawing._COMPUTED, "r": drawing._REUSED, "x": drawing._REFUSED, " ": drawing._PAPER}

@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from magcache import MagnitudeCurve, Plan, Settings, load_curve, plan_budget, plan_run
+from magcache.budget import MAX_SKIP, best_reuse, plan_speedup
 from magcache.calibration import averaged
 from magcache.cli.main import app
 from magcache.curve import MAX_BYTES, Preset, check_name
 from magcache.errors import CalibrationError, CurveError, InfeasibleError, MagCacheError
 from magcache.ratio_lists import Form, Layout, export_ratios, import_curve
-from magcache.schedule import MAX_SKIP, best_reuse, plan_speedup
 
 
 def cases(count: int) -> settings:

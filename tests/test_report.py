@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from magcache.plan import Plan
 from magcache.report import CALIBRATION, Event, RunReport
-from magcache.schedule import Plan
 
 
 def report(decisions: str, seconds: tuple[float, ...] = (), steps: int | None = None, residual_bytes: int = 0) -> RunReport:

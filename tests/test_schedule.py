@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from magcache import MagnitudeCurve, Plan, Settings, load_curve, plan_run, published_rule
 from magcache.curve import same_sigma
 from magcache.errors import SettingsError
-from magcache.schedule import compute_all
+from magcache.plan import compute_all
 
 examples = settings(deadline=None, max_examples=80, database=None)
 EAGER: dict[str, Any] = {"threshold": 1e9, "max_skip": 1000, "retention": 0.0}

@@ -11,7 +11,7 @@ import torch
 
 from magcache import Plan
 from magcache.calibration import Recorder
-from magcache.schedule import Correction
+from magcache.plan import Correction
 from magcache.session import Evaluation, Session, StaleResidualError
 
 CPU = torch.device("cpu")

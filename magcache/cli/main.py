@@ -10,9 +10,11 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
+from ..budget import best_reuse, evaluations_for, plan_budget
 from ..curve import MagnitudeCurve
 from ..curves import known_curves, load_curve
-from ..schedule import Plan, Settings, best_reuse, evaluations_for, plan_budget, plan_run
+from ..plan import Plan
+from ..schedule import Settings, plan_run
 from .bench import bench
 from .calibrate import calibrate
 from .common import AsJson, console, errors_as_messages, find_curve, print_json

@@ -6,8 +6,9 @@ from comfy_api.latest import ComfyExtension, io
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from typing_extensions import override
 
+from ..budget import evaluations_for
 from ..curve import check_name
-from ..schedule import Settings, evaluations_for
+from ..schedule import Settings
 from ..session import CacheDevice
 from . import library
 from .demo_nodes import DEMO_NODES, register_checkpoints

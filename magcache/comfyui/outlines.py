@@ -10,12 +10,14 @@ from typing import Any, Literal
 
 import torch
 
+from ..budget import best_reuse, plan_speedup
 from ..calibration import Recorder, averaged
 from ..curve import MagnitudeCurve
 from ..errors import MagCacheError, ModelMismatchError
+from ..plan import compute_all
 from ..planner import Reuse
 from ..report import CALIBRATION
-from ..schedule import Settings, best_reuse, compute_all, plan_run, plan_speedup
+from ..schedule import Settings, plan_run
 from ..tuned import Tuned
 from . import library
 from .families import Family, ModelFacts

@@ -16,8 +16,8 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from ..calibration import Recorder
+from ..plan import Plan
 from ..report import RunReport
-from ..schedule import Plan
 from ..session import CacheDevice, Evaluation, Session, StaleResidualError
 from .families import FAMILIES, Family, find_family
 from .last_runs import LastRuns

@@ -8,8 +8,8 @@ from math import prod, sqrt
 from statistics import fmean
 from typing import Any
 
+from ..budget import best_reuse, plan_speedup
 from ..curve import MagnitudeCurve
-from ..schedule import best_reuse, plan_speedup
 from .client import Client
 from .sampling import Told, doing, sample
 from .workflow import ASIDE, Types, Workflow, WorkflowError, bypassed, patched

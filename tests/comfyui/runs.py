@@ -16,8 +16,9 @@ from torch import nn
 
 from magcache.comfyui.outlines import SkippingOutline
 from magcache.comfyui.wrappers import MagCachePatch, Outline, family_of
+from magcache.plan import Plan
 from magcache.report import RunReport
-from magcache.schedule import Plan, Settings
+from magcache.schedule import Settings
 
 from .tiny import Tiny, noise
 

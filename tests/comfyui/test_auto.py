@@ -13,13 +13,13 @@ import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow
 
 from magcache import MagnitudeCurve
+from magcache.budget import evaluations_for
 from magcache.comfyui import library, nodes
 from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
 from magcache.comfyui.wrappers import MagCachePatch
 from magcache.demo import world
 from magcache.demo.run import CHECKPOINT
 from magcache.errors import MagCacheError, ModelMismatchError, SettingsError
-from magcache.schedule import evaluations_for
 from magcache.tuned import Tuned
 
 from .runs import Log, sample

@@ -9,7 +9,7 @@ import torch
 
 from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
 from magcache.comfyui.wrappers import MagCachePatch
-from magcache.schedule import Correction, Plan
+from magcache.plan import Correction, Plan
 
 from .runs import Log, cached, close, counted, sample
 from .tiny import Tiny

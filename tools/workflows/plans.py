@@ -9,9 +9,11 @@ from typing import Any, cast
 
 from scipy.stats import beta
 
+from magcache.budget import best_reuse, plan_speedup
 from magcache.curve import MagnitudeCurve
 from magcache.curves import load_curve
-from magcache.schedule import Plan, Settings, best_reuse, compute_all, plan_run, plan_speedup
+from magcache.plan import Plan, compute_all
+from magcache.schedule import Settings, plan_run
 
 from .graph import Node, Workflow, source
 
