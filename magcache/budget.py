@@ -61,7 +61,8 @@ def plan_budget(
     lowest = max(window[1], curve.sigmas[-1] * (1 - SAME_SIGMA) if curve.products else 0.0)
     allowed = np.array([lowest <= sigma <= window[0] and step not in always for step, sigma in enumerate(sigmas)])
     options = reuses(products, np.asarray(sigmas), min(MAX_SKIP, steps), reuse)
-    passed = gaps(products, np.asarray(sigmas), options, early ** np.linspace(1, 0, steps), correct=correct and bool(curve.products))
+    correcting = np.array([correct and bool(curve.products) and curve.coverage([sigma]) == 1 for sigma in sigmas])
+    passed = gaps(products, np.asarray(sigmas), options, early ** np.linspace(1, 0, steps), correcting)
     found = best_steps(passed.costs, min(_FIRST_STEPS, steps), allowed)
     if nfe not in found:
         raise InfeasibleError(steps, nfe, min(found, key=lambda count: abs(count - nfe)))

@@ -76,10 +76,12 @@ class Gaps:
     """[d − 1, last, m]: how much of r − r̂ at the computed step that follows makes good the most of that."""
 
 
-def gaps(gram: Matrix, sigmas: npt.NDArray[np.float64], options: Reuses, weight: npt.NDArray[np.float64], *, correct: bool) -> Gaps:
+def gaps(
+    gram: Matrix, sigmas: npt.NDArray[np.float64], options: Reuses, weight: npt.NDArray[np.float64], correcting: npt.NDArray[np.bool_]
+) -> Gaps:
     """Costs of all gaps by the inner products of the residuals; `weight` is one of each `last`. The run ends at sigma 0.
 
-    With `correct`, the computed step after a gap adds gain · (r − r̂) to its residual r. The costs are what then remains.
+    A computed step after a gap that is among `correcting` adds gain · (r − r̂) to its residual r. The costs are what then remains.
     """
     depth, steps, longest = options.error.shape
     last = np.array(range(steps))
@@ -104,14 +106,13 @@ def gaps(gram: Matrix, sigmas: npt.NDArray[np.float64], options: Reuses, weight:
     for m in range(1, longest):
         along = sum((strides[reused[other]] * product(other, m) for other in range(1, m)), np.zeros((depth, steps)))
         astray = astray + strides[reused[m]] * (strides[reused[m]] * product(m, m) + 2 * along)
-        remaining = astray
-        if correct:
-            stride, square = strides[reused[m + 1]], product(m + 1, m + 1)
-            along = sum((strides[reused[other]] * product(other, m + 1) for other in range(1, m + 1)), np.zeros((depth, steps)))
-            gain = _TRUST * _between(along / np.minimum(stride * square, -_TINY), 0.0, _MOST_GAIN)
-            gains[:, :, m] = np.where(np.isfinite(options.error[:, :, m]), gain, 0.0)
-            remaining = astray - gains[:, :, m] * stride * (2 * along - gains[:, :, m] * stride * square)
+        stride, square = strides[reused[m + 1]], product(m + 1, m + 1)
+        along = sum((strides[reused[other]] * product(other, m + 1) for other in range(1, m + 1)), np.zeros((depth, steps)))
+        gain = _TRUST * _between(along / np.minimum(stride * square, -_TINY), 0.0, _MOST_GAIN)
+        gain = np.where(np.isfinite(options.error[:, :, m]) & correcting[reused[m + 1]], gain, 0.0)
+        remaining = astray - gain * stride * (2 * along - gain * stride * square)
         costs[:, :, m] = np.where(np.isfinite(options.error[:, :, m - 1]), weight * remaining, np.inf)
+        gains[:, :, m] = gain
     return Gaps(np.maximum(costs, 0.0), gains)
 
 

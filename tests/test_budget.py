@@ -140,3 +140,9 @@ def test_what_a_correction_draws_on_is_kept_until_then(curve: MagnitudeCurve):
     plan = plan_budget(curve, SIGMAS, nfe=8)
     for step, correction in enumerate(plan.corrections):
         assert all(plan.last_uses()[source] >= step for source, _ in (correction.expected if correction else ()))
+
+
+def test_a_step_below_the_measured_sigmas_corrects_nothing(curve: MagnitudeCurve):
+    plan = plan_budget(curve, (*SIGMAS[:-1], 0.04), nfe=8)
+    assert any(plan.corrections) and plan.reused[-2] and not plan.correction(19)
+    assert plan_budget(curve, SIGMAS, nfe=8).correction(19)

@@ -73,7 +73,7 @@ def test_the_plan_is_as_good_as_the_best_of_all_plans(reuse: Reuse, steps: int, 
     weight = np.random.default_rng(1).uniform(0.5, 2, steps)
     allowed = np.array([step not in vetoed for step in range(steps)])
     gram = residuals @ residuals.T
-    found = best_steps(gaps(gram, sigmas, reuses(gram, sigmas, max_skip, reuse), weight, correct=correct).costs, 2, allowed)
+    found = best_steps(gaps(gram, sigmas, reuses(gram, sigmas, max_skip, reuse), weight, np.full(steps, correct)).costs, 2, allowed)
     for count in range(3, steps + 1):
         expected = brute_force(residuals, sigmas, reuse, weight, max_skip, allowed, count, correct)
         assert (count in found) == np.isfinite(expected)
@@ -120,7 +120,7 @@ def test_a_computed_step_makes_good_an_error_that_grows_evenly_over_the_gap():
     residuals = start + (np.arange(10) ** 2)[:, None] * bend
     gram, weight = residuals @ residuals.T, np.ones(10)
     options = reuses(gram, sigmas, 3, "extrapolate")
-    plain, correcting = (gaps(gram, sigmas, options, weight, correct=correct) for correct in (False, True))
+    plain, correcting = (gaps(gram, sigmas, options, weight, np.full(10, correct)) for correct in (False, True))
     place = (0, 3, 2)  # Steps 2 and 3 are computed, 4 and 5 reused, 6 computed: it is told three quarters of what would undo all.
     assert correcting.costs[place] == pytest.approx(plain.costs[place] / 16) and correcting.gains[place] > 0
     assert not plain.gains.any() and (correcting.costs <= plain.costs + 1e-12).all()
