@@ -21,7 +21,7 @@ MOST_STEPS = 1000
 """A budget is planned for at most so many steps: time and memory grow with their square, to a second and 130 MB."""
 _FIRST_STEPS = 3
 """A budget plan computes so many steps at first: they decide what the picture shows."""
-_EARLY_WEIGHT, _EARLY_WEIGHT_EXPECTED = 2.0, 100.0
+_EARLY_WEIGHT, _EARLY_WEIGHT_EXPECTED = 4.0, 100.0
 """A gap at the first step counts so many times one at the last, since an early error grows on the way to the picture: where errors were
 measured, and where they are only expected. Chosen, as is the number of first steps, on prompts of both small models in `benchmarks`
 that are not evaluated."""
