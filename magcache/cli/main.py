@@ -73,7 +73,7 @@ def plan(
 @app.command()
 def demo(
     steps: Annotated[int, typer.Option(min=4, max=200, help="Steps of the sampling without MagCache.")] = 28,
-    speedup: Annotated[float, typer.Option(min=1.1, max=4, help="How many times fewer evaluations, at least.")] = 2.5,
+    speedup: Annotated[float, typer.Option(min=1.1, max=4, help="How many times fewer evaluations, at least.")] = 2.8,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("magcache-demo"),
     comfyui: Annotated[Path | None, typer.Option(help="A ComfyUI to use; else COMFYUI_PATH, else a pinned one is fetched.")] = None,
     as_json: AsJson = False,
