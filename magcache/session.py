@@ -198,7 +198,6 @@ class Session:
         """The evaluation just begun cannot reuse after all: compute it."""
         last = self._events[-1]
         self._events[-1] = Event(last.sigma, last.step, last.planned, False)
-        self._gaps.pop(call, None)
         return self._computed(call, last.sigma, last.step)
 
     def _forget_before(self, step: int) -> None:

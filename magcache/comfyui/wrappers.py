@@ -19,6 +19,7 @@ from ..calibration import Recorder
 from ..plan import Plan
 from ..report import RunReport
 from ..session import CacheDevice, Evaluation, Session, StaleResidualError
+from .composition import composition, strengths
 from .families import FAMILIES, Family, find_family
 from .last_runs import LastRuns
 from .live import LiveStatus, SamplerCallback
@@ -163,7 +164,7 @@ class MagCachePatch:
         if run is None:
             return executor(model, conds, x, timestep, options)
         sigma = run.sigma(timestep)
-        call = _composition(model, conds, x, sigma, options["transformer_options"])
+        call = composition(model, conds, x, sigma, options["transformer_options"])
         evaluation = run.session.begin(call, sigma, x.device)
         if evaluation.reuse:
             try:
@@ -192,7 +193,7 @@ class MagCachePatch:
         if evaluation is None or stack is None or not (evaluation.reuse or evaluation.watched) or "ar_state" in options:
             return executor(x, *args, **kwargs)
         indices = options["cond_or_uncond"]
-        forward = id(model), tuple(x.shape[1:]), _strengths(executor.class_obj)
+        forward = id(model), tuple(x.shape[1:]), strengths(executor.class_obj)
         keys = evaluation.keys([(*forward, uuid, index) for uuid, index in zip(options["uuids"], indices, strict=True)])
         if evaluation.reuse:
             with stack.skipped(evaluation.recall(keys, x.device)):
@@ -240,35 +241,6 @@ def _evaluate(
     result = executor(model, conds, x, timestep, options)
     evaluation.finish()
     return result
-
-
-def _composition(model: Any, conds: list[Any], x: torch.Tensor, sigma: float, transformer_options: dict[str, Any]) -> Hashable:
-    """What must be the same for residuals of one evaluation to be used in another."""
-    window = transformer_options.get("context_window")
-    place = None if window is None else (tuple(window.index_list), getattr(window, "causal_anchor_index", None))
-    members = tuple((index, cond.get("uuid")) for index, group in enumerate(conds) for cond in group or () if _active(cond, sigma))
-    return id(model), place, _patches(transformer_options), tuple(x.shape), members
-
-
-def _patches(transformer_options: dict[str, Any]) -> Hashable:
-    """The identity of all that others put into the blocks: a second pass may replace the very blocks that the first replaced."""
-    replaced, added = transformer_options.get("patches_replace", {}), transformer_options.get("patches", {})
-    return (
-        frozenset((kind, place, id(patch)) for kind, table in replaced.items() for place, patch in table.items()),
-        frozenset((kind, id(patch)) for kind, patches in added.items() for patch in patches),
-    )
-
-
-def _strengths(base: Any) -> tuple[float, ...]:
-    """How strong the LoRAs that are scheduled over the run are in this forward of ComfyUI's model."""
-    hooks = base.current_patcher.current_hooks
-    return tuple(hook.strength for hook in hooks.hooks) if hooks else ()
-
-
-def _active(cond: dict[str, Any], sigma: float) -> bool:
-    """Whether a conditioning with a start or end percent takes part at `sigma`."""
-    start, end = cond.get("timestep_start"), cond.get("timestep_end")
-    return (start is None or sigma <= start) and (end is None or sigma >= end)
 
 
 def _without_control(group: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
