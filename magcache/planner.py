@@ -102,12 +102,13 @@ def gaps(
         )  # fmt: skip
 
     costs, gains = np.zeros((depth, steps, longest)), np.zeros((depth, steps, longest))
-    astray = np.zeros((depth, steps))
+    nothing = np.zeros((depth, steps))
+    astray, along, square = nothing, nothing, product(1, 1)
     for m in range(1, longest):
-        along = sum((strides[reused[other]] * product(other, m) for other in range(1, m)), np.zeros((depth, steps)))
-        astray = astray + strides[reused[m]] * (strides[reused[m]] * product(m, m) + 2 * along)
+        stride = strides[reused[m]]
+        astray = astray + stride * (2 * along + stride * square)
         stride, square = strides[reused[m + 1]], product(m + 1, m + 1)
-        along = sum((strides[reused[other]] * product(other, m + 1) for other in range(1, m + 1)), np.zeros((depth, steps)))
+        along = sum((strides[reused[other]] * product(other, m + 1) for other in range(1, m + 1)), nothing)
         gain = _TRUST * _between(along / np.minimum(stride * square, -_TINY), 0.0, _MOST_GAIN)
         gain = np.where(np.isfinite(options.error[:, :, m]) & correcting[reused[m + 1]], gain, 0.0)
         remaining = astray - gain * stride * (2 * along - gain * stride * square)
