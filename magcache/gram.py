@@ -56,7 +56,7 @@ def _cubic(measured: Sequence[float], sigma: float, without: int | None = None) 
     nodes = usable[first : first + 4]
     row = np.zeros(len(measured))
     for index in nodes:
-        row[index] = np.prod([(sigma - measured[other]) / (measured[index] - measured[other]) for other in nodes if other != index])
+        row[index] = math.prod((sigma - measured[other]) / (measured[index] - measured[other]) for other in nodes if other != index)
     return row
 
 
