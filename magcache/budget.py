@@ -43,8 +43,8 @@ def plan_budget(
     outside `window` (highest, lowest) or lower than any that was measured. Raises `InfeasibleError` when no plan has that many
     evaluations, naming the nearest, and `SettingsError` for more than 1000 steps.
 
-    With `correct`, the computed step after a gap makes good most of what the gap did wrong, where errors were measured. That is for
-    samplers that move by Δσ times what the model predicts, such as Euler.
+    With `correct`, the computed step after a gap makes good most of what the gap did wrong, at sigmas that the curve covers. That is
+    for samplers that move by Δσ times what the model predicts, such as Euler.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     steps = len(sigmas)
@@ -61,7 +61,7 @@ def plan_budget(
     lowest = max(window[1], curve.sigmas[-1] * (1 - SAME_SIGMA) if curve.products else 0.0)
     allowed = np.array([lowest <= sigma <= window[0] and step not in always for step, sigma in enumerate(sigmas)])
     options = reuses(products, np.asarray(sigmas), min(MAX_SKIP, steps), reuse)
-    correcting = np.array([correct and bool(curve.products) and curve.coverage([sigma]) == 1 for sigma in sigmas])
+    correcting = np.array([correct and curve.coverage([sigma]) == 1 for sigma in sigmas])
     passed = gaps(products, np.asarray(sigmas), options, early ** np.linspace(1, 0, steps), correcting)
     found = best_steps(passed.costs, min(_FIRST_STEPS, steps), allowed)
     if nfe not in found:

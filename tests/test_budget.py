@@ -126,14 +126,23 @@ def test_every_shipped_curve_gives_a_plan_that_starts_dense_and_computes_the_las
     assert sum(step < third for step in computed) >= sum(third <= step < 2 * third for step in computed)
 
 
-def test_only_the_computed_step_after_a_gap_corrects_and_only_where_errors_were_measured(curve: MagnitudeCurve):
+def test_only_the_computed_step_after_a_gap_corrects(curve: MagnitudeCurve):
     plan = plan_budget(curve, SIGMAS, nfe=10)
     corrected = {step for step in range(20) if plan.correction(step)}
     after_a_gap = {step for step in range(1, 20) if plan.reused[step - 1] and not plan.reused[step]}
     assert corrected and corrected <= after_a_gap
     assert not any(plan_budget(curve, SIGMAS, nfe=10, correct=False).corrections)
+
+
+def test_a_gap_of_held_residuals_is_corrected_about_as_if_they_changed_evenly():
+    """Then gain · (r₂ − r₀) = Σ Δσ (rᵢ − r₀), which rough paths such as Brownian motion lead to as well; three quarters of it are made."""
     published = load_curve("flux")
-    assert not any(plan_budget(published, published.sigmas, nfe=14, reuse="hold").corrections)
+    plan = plan_budget(published, published.sigmas, nfe=14, reuse="hold")
+    for step, correction in enumerate(plan.corrections):
+        if correction:
+            gap = step - plan.source(step - 1) - 1
+            assert correction.gain == pytest.approx(0.75 * gap / 2, rel=0.5) and len(correction.expected) == 1
+    assert any(plan.corrections)
 
 
 def test_what_a_correction_draws_on_is_kept_until_then(curve: MagnitudeCurve):
