@@ -82,7 +82,6 @@ class Evaluation:
         What no later step will need of it is let go.
         """
         residual = _drawn(self.expected, keys, device)
-        self.session.note_correction()
         for record, _ in self.expected:
             if not self.session.outlives(record.step):
                 for key in keys:

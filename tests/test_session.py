@@ -437,6 +437,7 @@ def test_a_computed_step_is_told_what_the_gap_before_it_led_to_expect():
     evaluation = run.begin("call", 0.6, CPU)
     assert evaluation.gain == 0.5
     assert torch.equal(evaluation.expect(evaluation.keys("a"), CPU), residual(fill=9))
+    run.note_correction()
     assert [event.corrected for event in run.close().events] == [False] * 4 + [True]
 
 

@@ -203,7 +203,10 @@ class MagCachePatch:
             result = executor(x, *args, **kwargs)
         evaluation.store(keys, [_branch(index) for index in indices], capture.residual if capture.count == 1 else None)
         capture.clear()
-        return result if guess is None else result + evaluation.gain * (result - guess)
+        if guess is None:
+            return result
+        run.session.note_correction()
+        return result + evaluation.gain * (result - guess)
 
 
 def _guess(

@@ -10,6 +10,7 @@ import torch
 from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
 from magcache.comfyui.wrappers import MagCachePatch
 from magcache.plan import Correction, Plan
+from magcache.session import Evaluation
 
 from .runs import Log, cached, close, counted, sample
 from .tiny import Tiny
@@ -49,6 +50,13 @@ def test_the_blocks_run_once_in_a_correcting_step(flux: Tiny):
 
 def test_a_residual_that_no_longer_fits_is_not_corrected_with(flux: Tiny):
     model, log = cached(flux.model, plan_of("c", True, ((2, 1.0),)))  # Step 2 was reused: there is no residual of it.
+    assert torch.equal(sample(flux, model), sample(flux, cached(flux.model, plan_of("c"))[0]))
+    assert not any(event.corrected for event in log.reports[0].events)
+
+
+def test_a_guess_that_fails_leaves_the_step_as_computed_and_is_not_told_as_a_correction(flux: Tiny, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Evaluation, "expect", lambda self, keys, device: torch.zeros(1, 1, 1))
+    model, log = cached(flux.model, plan_of("c", True))
     assert torch.equal(sample(flux, model), sample(flux, cached(flux.model, plan_of("c"))[0]))
     assert not any(event.corrected for event in log.reports[0].events)
 
