@@ -26,11 +26,12 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks import peers, quality_report
-from benchmarks.comfyui_host import Host, Setting, start_comfyui, with_copied_input, with_magcache
-from benchmarks.loop import Outcome, measure_ratios, sample
-from benchmarks.small_models import IMAGE, VIDEO, SmallModel
-from magcache.metrics import psnr, ssim
+from benchmarks import quality_report
+from benchmarks.small import peers
+from benchmarks.small.comfyui_host import Host, Setting, start_comfyui, with_copied_input, with_magcache
+from benchmarks.small.loop import Outcome, measure_ratios, sample
+from benchmarks.small.models import IMAGE, VIDEO, SmallModel
+from magcache.reports.metrics import psnr, ssim
 
 SPEEDUPS = (2.0, 2.5, 3.0)
 OURS, WITHOUT_ERRORS, RULE, PLAIN = "MagCache", "MagCache, magnitudes only", "published rule", "plain sampling, fewer steps"
@@ -152,14 +153,15 @@ def comfyui_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
     """Ours, the published rule and ComfyUI's own caches. Calibrates on `tuning`."""
     from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 
-    from magcache.comfyui import library
-    from magcache.comfyui.outlines import BudgetOutline, RecordingOutline, SkippingOutline
-    from magcache.schedule import Settings, plan_run
+    from magcache.comfyui import curve_folders
+    from magcache.comfyui.modes import BudgetOutline, RecordingOutline, SkippingOutline
+    from magcache.planning.threshold import plan_by_threshold
+    from magcache.settings import ThresholdSettings
 
     setting, model = bench.setting, host.model(bench.setting.shift)
     host.sample(with_magcache(model, RecordingOutline("auto", "own"))[0], tuning.prompt, tuning.noise, setting)
-    curve = library.load("own", setting.steps)
-    library.save(replace(curve, name="magnitudes", products={}, spread={}, distance={}))
+    curve = curve_folders.load("own", setting.steps)
+    curve_folders.save(replace(curve, name="magnitudes", products={}, spread={}, distance={}))
     sigmas = host.sigmas(setting)[:-1]
 
     def sampler(model: Any, setting: Setting = setting) -> Callable[[Case], Outcome]:
@@ -172,8 +174,10 @@ def comfyui_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
         return [(f"{target} steps", sampler(model, Setting(target, setting.guidance, shift=setting.shift)))]
 
     def by_rule(target: int) -> list[Candidate]:
-        choices = [Settings(threshold=delta / 100, max_skip=k) for k in range(1, 7) for delta in (2, 4, 6, 9, 12, 18, 24, 36, 50, 80)]
-        counted = [(plan_run(curve, sigmas, choice), choice) for choice in choices]
+        choices = [
+            ThresholdSettings(threshold=delta / 100, max_skip=k) for k in range(1, 7) for delta in (2, 4, 6, 9, 12, 18, 24, 36, 50, 80)
+        ]
+        counted = [(plan_by_threshold(curve, sigmas, choice), choice) for choice in choices]
         least = min((plan.nfe for plan, _ in counted if plan.nfe >= target), default=0)
         different = {plan.reused: choice for plan, choice in counted if plan.nfe == least}
         return [

@@ -13,15 +13,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import typer
 
-from benchmarks.comfyui_host import Host, Setting, start_comfyui, with_magcache
 from benchmarks.quality import BENCHES, Bench, make_cases, pictures
+from benchmarks.small.comfyui_host import Host, Setting, start_comfyui, with_magcache
 
 SPEEDUP = 2.5
 
 
 def draw(bench: Bench, prompts: int) -> tuple[list[str], dict[str, list[np.ndarray]]]:
     """The prompts, and for each way of sampling a strip of frames (height, frames · width, 3) a prompt."""
-    from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
+    from magcache.comfyui.modes import BudgetOutline, RecordingOutline
 
     tuning, cases = make_cases(bench.small, prompts)
     setting = bench.setting

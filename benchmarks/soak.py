@@ -26,9 +26,9 @@ import websocket
 from rich.console import Console
 from rich.progress import track
 
-from magcache.demo.comfyui import NEWEST, Server, fetch_comfyui, serve
 from magcache.demo.run import PROMPTS, demo_workflow, server_folder
-from magcache.remote.workflow import Workflow, WorkflowError
+from magcache.server.launch import NEWEST, Server, fetch_comfyui, serve
+from magcache.server.workflow import Workflow, WorkflowError
 
 WAITING = 10
 """Prompts that are queued together."""

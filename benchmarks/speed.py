@@ -19,8 +19,8 @@ import torch
 import typer
 from rich.console import Console
 
-from benchmarks.comfyui_host import Host, start_comfyui, with_magcache
 from benchmarks.quality import BENCHES, Bench, Case, make_cases
+from benchmarks.small.comfyui_host import Host, start_comfyui, with_magcache
 
 LARGER = {"image": 4, "video": 2}
 """Times as wide and as high."""
@@ -34,7 +34,7 @@ def enlarged(case: Case, factor: int) -> Case:
 
 
 def run_bench(bench: Bench, factor: int, repeats: int, speedups: tuple[float, ...] = (2.0, 3.0)) -> dict[str, Any]:
-    from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
+    from magcache.comfyui.modes import BudgetOutline, RecordingOutline
 
     first, (second, *_) = make_cases(bench.small, 1)
     tuning, case = enlarged(first, factor), enlarged(second, factor)

@@ -18,9 +18,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks.comfyui_host import Host, Setting, start_comfyui, with_magcache
 from benchmarks.quality import BENCHES, Bench, Case, make_cases, pictures
-from magcache.metrics import psnr
+from benchmarks.small.comfyui_host import Host, Setting, start_comfyui, with_magcache
+from magcache.reports.metrics import psnr
 
 CALIBRATED = Setting(30, 2.5)
 CHANGES: dict[str, dict[str, Any]] = {
@@ -38,7 +38,7 @@ console = Console()
 
 def compare(bench: Bench, host: Host, setting: Setting, tuning: Case, cases: list[Case], speedup: float) -> dict[str, float]:
     """Mean PSNR in dB with the calibration `base` and with one under `setting` itself."""
-    from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
+    from magcache.comfyui.modes import BudgetOutline, RecordingOutline
 
     model = host.model(setting.shift)
     host.sample(with_magcache(model, RecordingOutline("auto", "special"))[0], tuning.prompt, tuning.noise, setting)
@@ -53,7 +53,7 @@ def compare(bench: Bench, host: Host, setting: Setting, tuning: Case, cases: lis
 
 
 def run_bench(bench: Bench, prompts: int, speedup: float) -> dict[str, dict[str, float]]:
-    from magcache.comfyui.outlines import RecordingOutline
+    from magcache.comfyui.modes import RecordingOutline
 
     tuning, cases = make_cases(bench.small, prompts)
     base = replace(CALIBRATED, guidance=bench.setting.guidance)

@@ -1,16 +1,25 @@
 """MagCache: skip the steps of a diffusion transformer that barely change its residual (Ma et al., 2025, arXiv:2506.09045).
 
-The core needs nothing but NumPy: curve -> plan -> session -> report. ComfyUI and diffusers are adapters on top of it.
+    >>> import magcache
+    >>> curve = magcache.load_curve("flux")
+    >>> plan = magcache.plan_speedup(curve, curve.sigmas, 2.0)
+    >>> plan.computed[:4], plan.nfe, plan.steps
+    ((0, 1, 2, 4), 14, 28)
+
+These names need nothing but NumPy. `magcache.runtime` carries a plan out in PyTorch; `magcache.comfyui` is the host built on it.
 """
 
-from .budget import plan_budget as plan_budget
-from .curve import MagnitudeCurve as MagnitudeCurve
-from .curves import known_curves as known_curves
-from .curves import load_curve as load_curve
+from .curves.curve import MagnitudeCurve as MagnitudeCurve
+from .curves.shipped import known_curves as known_curves
+from .curves.shipped import load_curve as load_curve
 from .errors import MagCacheError as MagCacheError
-from .plan import Plan as Plan
-from .schedule import Settings as Settings
-from .schedule import plan_run as plan_run
-from .schedule import published_rule as published_rule
+from .planning.budget import plan_budget as plan_budget
+from .planning.budget import plan_speedup as plan_speedup
+from .planning.plan import Plan as Plan
+from .planning.plan import Reason as Reason
+from .planning.threshold import plan_by_threshold as plan_by_threshold
+from .planning.threshold import published_rule as published_rule
+from .settings import SpeedupSettings as SpeedupSettings
+from .settings import ThresholdSettings as ThresholdSettings
 
 __version__ = "0.1.0"

@@ -1,8 +1,22 @@
-"""What can go wrong, each with a message that says what was given, what was expected and what to do."""
+"""What can go wrong. Every message says what was given, what was expected and what to do.
+
+MagCacheError                  everything that MagCache raises on purpose
+├── CurveError                 a curve file or a curve's numbers cannot be used
+├── UnknownCurveError          no curve has that name
+├── SettingsError              a threshold, retention, number of skips or step is out of range
+│   └── InfeasibleError        no plan has the number of evaluations asked for
+├── PlanError                  the parts of a plan contradict each other
+├── ModelMismatchError         the curve belongs to another architecture than the model
+├── CalibrationError           a calibration run did not show what a curve needs
+├── PictureError               pictures cannot be compared with each other
+├── server.events.ServerError  no ComfyUI server answers
+├── server.workflow.WorkflowError  a workflow cannot be read or run
+└── server.launch.ComfyUIError  ComfyUI could not be found, fetched or started
+"""
 
 
 class MagCacheError(ValueError):
-    """Base of all errors raised by MagCache on purpose."""
+    """Base class of every error that MagCache raises on purpose."""
 
 
 class CurveError(MagCacheError):
@@ -10,11 +24,15 @@ class CurveError(MagCacheError):
 
 
 class UnknownCurveError(MagCacheError):
-    """No curve goes by that name."""
+    """No curve has that name."""
 
 
 class SettingsError(MagCacheError):
     """A threshold, a retention, a number of skips or a step is out of range."""
+
+
+class PlanError(MagCacheError):
+    """The parts of a plan contradict each other."""
 
 
 class ModelMismatchError(MagCacheError):
@@ -26,11 +44,14 @@ class PictureError(MagCacheError):
 
 
 class CalibrationError(MagCacheError):
-    """A calibration run did not see what a curve needs."""
+    """A calibration run did not show what a curve needs."""
 
 
 class InfeasibleError(SettingsError):
     """No plan has the number of evaluations asked for."""
+
+    nearest: int
+    """The number of evaluations nearest to it for which there is a plan."""
 
     def __init__(self, steps: int, wanted: int, nearest: int) -> None:
         self.nearest = nearest

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from magcache.demo.comfyui import FLOOR, NEWEST
+from magcache.server.launch import FLOOR, NEWEST
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from magcache.demo.comfyui import FLOOR
+from magcache.server.launch import FLOOR
 
 
 def test_the_oldest_supported_comfyui_passes_the_same_tests():

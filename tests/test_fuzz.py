@@ -21,13 +21,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from magcache import MagnitudeCurve, Plan, Settings, load_curve, plan_budget, plan_run
-from magcache.budget import MAX_SKIP, best_reuse, plan_speedup
-from magcache.calibration import averaged
+from magcache import MagnitudeCurve, Plan, ThresholdSettings, load_curve, plan_budget, plan_by_threshold
 from magcache.cli.main import app
-from magcache.curve import MAX_BYTES, Preset, check_name
+from magcache.curves.averaging import averaged
+from magcache.curves.curve import MAX_BYTES, check_name
+from magcache.curves.ratio_lists import Form, Layout, export_ratios, import_curve
 from magcache.errors import CalibrationError, CurveError, InfeasibleError, MagCacheError
-from magcache.ratio_lists import Form, Layout, export_ratios, import_curve
+from magcache.planning.budget import MAX_SKIP, best_reuse, plan_speedup
+from magcache.settings import ThresholdSettings
 
 
 def cases(count: int) -> settings:
@@ -83,7 +84,7 @@ def curves(draw: st.DrawFn) -> MagnitudeCurve:
         masked=tuple(draw(st.lists(st.integers(1, steps - 1), max_size=3))),
         vetoes=tuple(draw(st.lists(st.floats(0, 2), max_size=2))),
         gate=draw(st.none() | st.floats(0, 1)),
-        preset=draw(st.none() | st.builds(Preset, st.floats(0, 1), st.floats(0, 1), st.integers(0, 9))),
+        preset=draw(st.none() | st.builds(ThresholdSettings, st.floats(0, 1), st.floats(0, 1), st.integers(0, 9))),
     )
 
 
@@ -116,7 +117,7 @@ def longest_gap(plan: Plan) -> int:
 
 
 rules = st.builds(
-    Settings,
+    ThresholdSettings,
     threshold=st.floats(0, 2) | st.sampled_from([5e-324, 1e308]),
     max_skip=st.integers(0, 9) | st.just(10**9),
     retention=st.floats(0, 1),
@@ -127,9 +128,9 @@ rules = st.builds(
 
 @cases(600)
 @given(curves(), rules, st.data())
-def test_the_published_rule_plans_any_run(curve: MagnitudeCurve, rule: Settings, data: st.DataObject):
+def test_the_published_rule_plans_any_run(curve: MagnitudeCurve, rule: ThresholdSettings, data: st.DataObject):
     sigmas = run_of(data, curve)
-    plan = plan_run(curve, sigmas, rule)
+    plan = plan_by_threshold(curve, sigmas, rule)
     check_plan(plan, sigmas)
     assert longest_gap(plan) <= rule.max_skip and max(plan.errors, default=0) <= rule.threshold
     last = rule.end_step + len(sigmas) if rule.end_step < 0 else rule.end_step
@@ -180,7 +181,7 @@ def whole_documents() -> list[dict[str, Any]]:
         masked=(1,),
         vetoes=(0.6,),
         gate=0.1,
-        preset=Preset(0.1, 0.2, 3),
+        preset=ThresholdSettings(0.1, 0.2, 3),
         provenance={"source": "é", "runs": 2, "nested": {"a": [1, {"b": None}]}},
     ).to_json()
     small["products"] = {"cond,cond": rows, "cond,uncond": rows, "uncond,uncond": rows}
@@ -237,7 +238,7 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
 
 def check_usable(curve: MagnitudeCurve) -> None:
     """What was accepted can be planned with, averaged, exported, and written and read again."""
-    check_plan(plan_run(curve, curve.sigmas, Settings(threshold=0.1, max_skip=3)), curve.sigmas)
+    check_plan(plan_by_threshold(curve, curve.sigmas, ThresholdSettings(threshold=0.1, max_skip=3)), curve.sigmas)
     if curve.steps <= 100:
         check_plan(plan_speedup(curve, curve.sigmas, 2.0, guidance=3.0), curve.sigmas)
     try:
@@ -316,7 +317,7 @@ def test_a_gigantic_file_is_refused_before_it_is_read(tmp_path: Path):
 def test_a_device_without_end_is_refused():
     if not Path("/dev/zero").exists():
         pytest.skip("needs /dev/zero")
-    with mock.patch("magcache.curve.MAX_BYTES", 1000), pytest.raises(CurveError, match="at most 1,000"):
+    with mock.patch("magcache.curves.curve.MAX_BYTES", 1000), pytest.raises(CurveError, match="at most 1,000"):
         MagnitudeCurve.load("/dev/zero")
 
 

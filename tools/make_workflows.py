@@ -13,17 +13,16 @@ from typing import Any
 
 import httpx
 
-from magcache.demo.comfyui import NEWEST, fetch_comfyui, install_node, serve
-from magcache.metrics import Picture
-from magcache.remote.client import Client
-
-from .workflows.catalogue import Catalogue, read_catalogue
-from .workflows.collection import workflows
-from .workflows.document import document, written
-from .workflows.graph import Workflow
-from .workflows.plans import runs
-from .workflows.prompt import prompt
-from .workflows.thumbnail import save, thumbnail
+from magcache.reports.metrics import Picture
+from magcache.server.client import Client
+from magcache.server.launch import NEWEST, fetch_comfyui, install_node, serve
+from tools.workflows.catalogue import Catalogue, read_catalogue
+from tools.workflows.collection import workflows
+from tools.workflows.document import document, written
+from tools.workflows.graph import Workflow
+from tools.workflows.plans import runs
+from tools.workflows.prompt import prompt
+from tools.workflows.thumbnail import save, thumbnail
 
 FOLDER = Path(__file__).parents[1] / "example_workflows"
 _SHOWN = 2

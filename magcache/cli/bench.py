@@ -24,11 +24,11 @@ def bench(
 ) -> None:
     """Run a workflow with and without MagCache on a ComfyUI that is running, and compare times and pictures."""
     with errors_as_messages("bench"):
-        from ..remote.bench import Round, facts_of, run_bench, runs_needed, ways
-        from ..remote.bench_report import write_report
-        from ..remote.client import Client
-        from ..remote.workflow import classes, read_workflow
-        from .bars import run_bars
+        from ..server.bench.report import write_report
+        from ..server.bench.rounds import Round, facts_of, run_bench, runs_needed, ways
+        from ..server.client import Client
+        from ..server.workflow import classes, read_workflow
+        from .progress import run_bars
 
         given, rounds, stopped = read_workflow(workflow), list[Round](), None
         with Client(server) as client:

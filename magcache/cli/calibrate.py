@@ -9,7 +9,7 @@ from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
-from ..curve import check_name
+from ..curves.curve import check_name
 from .common import LOCAL_SERVER, AsJson, ServerAddress, WorkflowFile, console, errors_as_messages, print_json
 
 
@@ -22,11 +22,11 @@ def calibrate(
 ) -> None:
     """Measure the model of a workflow on a ComfyUI that is running; `auto` uses the curve from then on."""
     with errors_as_messages("bench"):
-        from ..remote.calibrate import calibrate as measure
-        from ..remote.calibrate import facts_of
-        from ..remote.client import Client
-        from ..remote.workflow import classes, read_workflow
-        from .bars import run_bars
+        from ..server.calibrate import calibrate as measure
+        from ..server.calibrate import facts_of
+        from ..server.client import Client
+        from ..server.workflow import classes, read_workflow
+        from .progress import run_bars
 
         name, given = name and check_name(name), read_workflow(workflow)
         with Client(server) as client, run_bars(runs) as bars:

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ..curve import MagnitudeCurve
-from ..curves import known_curves, load_curve
+from ..curves.curve import MagnitudeCurve
+from ..curves.shipped import known_curves, load_curve
 from ..errors import CurveError, MagCacheError
 
 console = Console()

@@ -10,15 +10,16 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from ..budget import best_reuse, evaluations_for, plan_budget
-from ..curve import MagnitudeCurve
-from ..curves import known_curves, load_curve
-from ..plan import Plan
-from ..schedule import Settings, plan_run
+from ..curves.curve import MagnitudeCurve
+from ..curves.shipped import known_curves, load_curve
+from ..planning.budget import best_reuse, evaluations_for, plan_budget
+from ..planning.plan import Plan
+from ..planning.threshold import plan_by_threshold
+from ..settings import ThresholdSettings
 from .bench import bench
 from .calibrate import calibrate
 from .common import AsJson, console, errors_as_messages, find_curve, print_json
-from .exchange import export_list, import_list
+from .import_export import export_list, import_list
 from .tune import tune
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -60,7 +61,7 @@ def plan(
         sigmas = found.sigmas_for(steps or found.steps)
         if speedup is None:
             rule: dict[str, Any] = asdict(_settings(found, threshold, max_skip, retention))
-            made = plan_run(found, sigmas, Settings(**rule))
+            made = plan_by_threshold(found, sigmas, ThresholdSettings(**rule))
         else:
             rule = {"speedup": speedup}
             made = plan_budget(found, sigmas, nfe=evaluations_for(len(sigmas), speedup), reuse=best_reuse(found))
@@ -82,7 +83,7 @@ def demo(
     with errors_as_messages("demo"):
         from ..demo.report import write_report
         from ..demo.run import PROMPTS, run_demo
-        from .bars import run_bars
+        from .progress import run_bars
 
         with run_bars(3 * len(PROMPTS) + 2) as bars:
             result = run_demo(steps, speedup, comfyui, bars.server())
@@ -112,10 +113,10 @@ app.command("import")(import_list)
 app.command("export")(export_list)
 
 
-def _settings(curve: MagnitudeCurve, threshold: float | None, max_skip: int | None, retention: float | None) -> Settings:
+def _settings(curve: MagnitudeCurve, threshold: float | None, max_skip: int | None, retention: float | None) -> ThresholdSettings:
     preset = curve.preset
-    default = Settings(threshold=0.06, max_skip=2, retention=0.2)
-    return Settings(
+    default = ThresholdSettings(threshold=0.06, max_skip=2, retention=0.2)
+    return ThresholdSettings(
         threshold=threshold if threshold is not None else preset.threshold if preset else default.threshold,
         max_skip=max_skip if max_skip is not None else preset.max_skip if preset else default.max_skip,
         retention=retention if retention is not None else preset.retention if preset else default.retention,

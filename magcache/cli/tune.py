@@ -12,8 +12,8 @@ from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
+from ..documents import write_text
 from ..errors import MagCacheError
-from ..files import write_text
 from .common import LOCAL_SERVER, AsJson, WorkflowFile, complain, console, errors_as_messages, print_json
 
 _MIN_PSNR = 35.0
@@ -36,13 +36,13 @@ def tune(
 ) -> None:
     """Find the best settings of MagCache for a workflow. The same command goes on where it was stopped."""
     with errors_as_messages("tune"), ExitStack() as stack:
-        from ..remote.choice import Goal, confirm, keep
-        from ..remote.client import Client
-        from ..remote.study import open_study
-        from ..remote.tune import Job, search
-        from ..remote.tune_report import facts_of, write_report
-        from ..remote.workflow import classes, read_workflow
-        from .bars import run_bars
+        from ..server.client import Client
+        from ..server.tune.report import facts_of, write_report
+        from ..server.tune.search import Job, search
+        from ..server.tune.selection import Goal, confirm, keep
+        from ..server.tune.study import open_study
+        from ..server.workflow import classes, read_workflow
+        from .progress import run_bars
 
         goal = Goal(min_psnr, max_seconds) if min_psnr or max_seconds else Goal(min_psnr=_MIN_PSNR)
         given, folder = read_workflow(workflow), out or workflow.with_suffix(".tune")

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..comparison import Comparison
-from ..metrics import Picture, difference
-from ..pages import DIFFERENCE_GAIN, encoded, write_page
+from ..reports.comparison import Comparison
+from ..reports.metrics import Picture, difference
+from ..reports.pages import DIFFERENCE_GAIN, encoded, write_page
 from .run import DemoResult, Row
 
 _GAP = 4

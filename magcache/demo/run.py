@@ -12,12 +12,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from ..comparison import Comparison
-from ..metrics import Picture
-from ..remote.client import Client, Outcome
-from ..remote.sampling import Told, doing
-from ..remote.workflow import Workflow
-from .comfyui import find_comfyui, install_node, serve
+from ..reports.comparison import Comparison
+from ..reports.metrics import Picture
+from ..server.client import Client, Outcome
+from ..server.launch import find_comfyui, install_node, serve
+from ..server.runs import Told, doing
+from ..server.workflow import Workflow
 
 _HERE = Path(__file__).parent
 CHECKPOINT = _HERE / "checkpoints" / "magcache_demo_flux.safetensors"

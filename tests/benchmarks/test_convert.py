@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import FluxTransformer2DModel
 
-from benchmarks.convert import Weights, flux_to_diffusers, flux_to_original
+from benchmarks.small.convert import Weights, flux_to_diffusers, flux_to_original
 
 HIDDEN, MLP = 32, 128
 

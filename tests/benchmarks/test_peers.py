@@ -12,9 +12,9 @@ import torch
 from diffusers.hooks import MagCacheConfig, apply_mag_cache
 from torch import nn
 
-from benchmarks.loop import Outcome, Run, Setting, copy_modules, measure_ratios, sample
-from benchmarks.peers import PEERS, Peer, db_cache, first_block_cache, mag_cache, taylor_seer
-from benchmarks.small_models import IMAGE, VIDEO, SmallModel
+from benchmarks.small.loop import Outcome, Run, Setting, copy_modules, measure_ratios, sample
+from benchmarks.small.models import IMAGE, VIDEO, SmallModel
+from benchmarks.small.peers import PEERS, Peer, db_cache, first_block_cache, mag_cache, taylor_seer
 
 STEPS, GUIDANCE = 7, 2.5
 SIGMAS = torch.linspace(1, 0, STEPS + 1)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from benchmarks import quality_report
-from benchmarks.loop import Outcome
 from benchmarks.quality import BENCHES, Bench, Case, Method, evaluate, make_cases
+from benchmarks.small.loop import Outcome
 
 IMAGE, VIDEO = BENCHES
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import video_world
-from benchmarks.small_models import IMAGE, VIDEO, SmallModel, pack, unpack
-from benchmarks.train import Stage, train
+from benchmarks.small import video_world
+from benchmarks.small.models import IMAGE, VIDEO, SmallModel, pack, unpack
+from benchmarks.small.train import Stage, train
 
 BOTH = pytest.mark.parametrize("small", [IMAGE, VIDEO], ids=["image", "video"])
 

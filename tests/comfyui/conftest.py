@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from magcache.demo.comfyui import ComfyUIError, fetch_comfyui
+from magcache.server.launch import ComfyUIError, fetch_comfyui
 
 if TYPE_CHECKING:
     from .tiny import Tiny

@@ -14,11 +14,11 @@ import comfy.samplers
 import torch
 from torch import nn
 
-from magcache.comfyui.outlines import SkippingOutline
-from magcache.comfyui.wrappers import MagCachePatch, Outline, family_of
-from magcache.plan import Plan
-from magcache.report import RunReport
-from magcache.schedule import Settings
+from magcache.comfyui.modes import SkippingOutline
+from magcache.comfyui.patch import MagCachePatch, Outline, family_of
+from magcache.planning.plan import Plan
+from magcache.reports.run_report import RunReport
+from magcache.settings import ThresholdSettings
 
 from .tiny import Tiny, noise
 
@@ -88,7 +88,7 @@ def cached(model: Any, plan: str | PlanOf, **more: Any) -> tuple[Any, Log]:
 def by_rule(model: Any, curve: str, *, threshold: float = 0.24, max_skip: int = 4, retention: float = 0.2) -> tuple[Any, Log]:
     """A clone of `model` that skips by the published rule, and the log of its runs."""
     log = Log()
-    settings = Settings(threshold=threshold, max_skip=max_skip, retention=retention)
+    settings = ThresholdSettings(threshold=threshold, max_skip=max_skip, retention=retention)
     return MagCachePatch(SkippingOutline(curve, settings), log.add).attach(model), log
 
 

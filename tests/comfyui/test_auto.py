@@ -13,21 +13,22 @@ import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow
 
 from magcache import MagnitudeCurve
-from magcache.budget import evaluations_for
-from magcache.comfyui import library, nodes
-from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
-from magcache.comfyui.wrappers import MagCachePatch
+from magcache.comfyui import curve_folders
+from magcache.comfyui.modes import BudgetOutline, RecordingOutline
+from magcache.comfyui.nodes import speed
+from magcache.comfyui.patch import MagCachePatch
 from magcache.demo import world
 from magcache.demo.run import CHECKPOINT
 from magcache.errors import MagCacheError, ModelMismatchError, SettingsError
-from magcache.tuned import Tuned
+from magcache.planning.budget import evaluations_for
+from magcache.settings import SpeedupSettings
 
 from .runs import Log, sample
 from .tiny import Tiny
 
 
 def executed(model: Any, *values: Any) -> Any:
-    node: Any = nodes.MagCacheAuto.PREPARE_CLASS_CLONE(None)
+    node: Any = speed.MagCacheAuto.PREPARE_CLASS_CLONE(None)
     return node.execute(model, *values).args[0]
 
 
@@ -155,8 +156,8 @@ def test_speedup_one_leaves_the_model_untouched(flux: Tiny):
 
 def test_speedup_zero_takes_what_was_tuned_for_the_models_curve(flux: Tiny, curves_folder: Path):
     sample(flux, calibrating(flux.model), count=12, cfg=3.0)
-    (curve,) = library.own_files()
-    library.save_preset(curve, Tuned(2.4, "hold", 0.0, 1.0))
+    (curve,) = curve_folders.own_files()
+    curve_folders.save_preset(curve, SpeedupSettings(2.4, "hold", 0.0, 1.0))
     (automatic, log), (explicit, expected) = auto(flux.model, 0), auto(flux.model, 2.4, reuse="hold")
     assert torch.equal(sample(flux, automatic, count=12, cfg=3.0), sample(flux, explicit, count=12, cfg=3.0))
     assert log.reports[0].curve == f"{curve} (tuned)" and log.reports[0].nfe == 5
@@ -167,7 +168,7 @@ def test_speedup_zero_without_a_preset_or_with_a_broken_one_is_a_middling_speedu
     model, log = auto(flux.model, 0)
     for _ in range(2):
         sample(flux, model, count=12, cfg=3.0)
-    (curve,) = library.own_files()
+    (curve,) = curve_folders.own_files()
     (curves_folder / "presets").mkdir()
     (curves_folder / "presets" / f"{curve}.json").write_text("{")
     sample(flux, model, count=12, cfg=3.0)
@@ -176,23 +177,27 @@ def test_speedup_zero_without_a_preset_or_with_a_broken_one_is_a_middling_speedu
 
 def test_what_is_set_on_the_node_limits_a_preset(flux: Tiny, curves_folder: Path):
     sample(flux, calibrating(flux.model), count=16, cfg=3.0)
-    (curve,) = library.own_files()
-    library.save_preset(curve, Tuned(1.5, "hold", 0.2, 1.0))
+    (curve,) = curve_folders.own_files()
+    curve_folders.save_preset(curve, SpeedupSettings(1.5, "hold", 0.2, 1.0))
     model, log = auto(flux.model, 0, start_percent=0.5)
     sample(flux, model, count=16, cfg=3.0)
     assert "r" in log.decisions[0] and "r" not in log.decisions[0][:8]
 
 
 def test_the_preset_node_keeps_settings_beside_the_curves(curves_folder: Path):
-    nodes.MagCachePreset.execute("flux", 2.6, "scale", 0.1, 0.9)
-    assert library.preset_of("flux") == Tuned(2.6, "scale", 0.1, 0.9) == Tuned.load(curves_folder / "presets" / "flux.json")
-    assert "flux" not in library.own_files()
+    speed.MagCachePreset.execute("flux", 2.6, "scale", 0.1, 0.9)
+    assert (
+        curve_folders.preset_of("flux")
+        == SpeedupSettings(2.6, "scale", 0.1, 0.9)
+        == SpeedupSettings.load(curves_folder / "presets" / "flux.json")
+    )
+    assert "flux" not in curve_folders.own_files()
 
 
 def test_a_preset_that_cannot_be_saved_is_explained(curves_folder: Path):
     (curves_folder / "presets").write_text("in the way")
     with pytest.raises(MagCacheError, match="could not be saved"):
-        nodes.MagCachePreset.execute("flux", 2.6, "scale", 0.1, 0.9)
+        speed.MagCachePreset.execute("flux", 2.6, "scale", 0.1, 0.9)
 
 
 def test_an_impossible_speedup_and_a_foreign_curve_are_refused(flux: Tiny):

@@ -12,8 +12,8 @@ import comfy.model_management
 import pytest
 import torch
 
-from magcache.comfyui import nodes
-from magcache.curve import MagnitudeCurve
+from magcache.comfyui.nodes import speed
+from magcache.curves.curve import MagnitudeCurve
 from magcache.errors import CalibrationError, CurveError, ModelMismatchError
 
 from .runs import blocks, by_rule, sample
@@ -22,7 +22,7 @@ from .tiny import Tiny, sd3
 
 
 def calibrating(model: Any, model_type: str = "auto", name: str = "", average: bool = False) -> Any:
-    node: Any = nodes.MagCacheCalibration.PREPARE_CLASS_CLONE(None)
+    node: Any = speed.MagCacheCalibration.PREPARE_CLASS_CLONE(None)
     return node.execute(model, model_type, name, average).args[0]
 
 
@@ -98,7 +98,7 @@ def test_names_of_the_published_node_are_accepted(flux: Tiny, curves_folder: Pat
 def test_a_name_of_ones_own_is_kept_and_can_be_chosen(flux: Tiny, curves_folder: Path):
     sample(flux, calibrating(flux.model, name="  my-model "), count=4)
     assert saved(curves_folder).name == "my-model"
-    assert "my-model" in nodes.library.names()
+    assert "my-model" in speed.library.names()
     model, log = by_rule(flux.model, "my-model", threshold=1)
     sample(flux, model, count=4)
     assert log.reports[0].curve == "my-model"

@@ -8,7 +8,8 @@ import comfy.controlnet
 import pytest
 import torch
 
-from magcache.session import Evaluation, StaleResidualError
+from magcache.runtime.residuals import StaleResidualError
+from magcache.runtime.session import Evaluation
 
 from .runs import CountingPlan, WatchingPlan, cached, close, counted, evaluate, sample, steps
 from .tiny import Tiny, noise, wan_vace

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from magcache.comfyui.outlines import BudgetOutline, RecordingOutline
-from magcache.comfyui.wrappers import MagCachePatch
-from magcache.plan import Correction, Plan
-from magcache.session import Evaluation
+from magcache.comfyui.modes import BudgetOutline, RecordingOutline
+from magcache.comfyui.patch import MagCachePatch
+from magcache.planning.plan import Correction, Plan
+from magcache.runtime.session import Evaluation
 
 from .runs import Log, cached, close, counted, sample
 from .tiny import Tiny

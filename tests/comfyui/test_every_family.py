@@ -8,9 +8,9 @@ import comfy.model_patcher
 import pytest
 import torch
 
-from magcache.calibration import Recorder
 from magcache.comfyui.families import FAMILIES
-from magcache.comfyui.wrappers import family_of
+from magcache.comfyui.patch import family_of
+from magcache.runtime.recorder import Recorder
 
 from .runs import CountingPlan, WatchingPlan, blocks, cached, close, counted, evaluate, sample, steps
 from .tiny import ALL, Tiny, hunyuan_video, noise

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch.profiler import record_function
 
-from benchmarks.gpu import Name, main
-from benchmarks.gpu_measure import Bench
-from benchmarks.gpu_runs import waits
+from benchmarks.gpu.__main__ import Name, main
+from benchmarks.gpu.measure import Bench
+from benchmarks.gpu.runs import waits
 
 COMFYUI = Path(folder_paths.__file__).parent
 

@@ -17,8 +17,9 @@ from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
 from comfy.ldm.wan.model import CameraWanModel, VaceWanModel, WanModel
 from torch import nn
 
-from magcache.comfyui.families import FAMILIES, ModelFacts, find_family
-from magcache.curves import known_curves
+from magcache.comfyui.families import FAMILIES
+from magcache.curves.shipped import known_curves
+from magcache.runtime.family import ModelFacts, find_family
 
 from .runs import by_rule, sample
 from .tiny import Tiny, flux_dev, flux_kontext, wan_t2v

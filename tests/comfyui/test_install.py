@@ -12,7 +12,7 @@ import nodes
 import pytest
 
 import magcache
-from magcache.demo.comfyui import install_node
+from magcache.server.launch import install_node
 
 INSTALL = "import pathlib, sys; from magcache.demo.comfyui import install_node; install_node(pathlib.Path(sys.argv[1]))"
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from magcache.session import Session
+from magcache.runtime.session import Session
 
 from .runs import blocks, cached, close, sample, structure
 from .tiny import Tiny
@@ -120,7 +120,7 @@ def test_a_second_patch_takes_the_place_of_the_first(flux: Tiny):
 
 
 def test_residuals_wait_on_the_cpu_if_asked_to(flux: Tiny):
-    from magcache.comfyui.wrappers import MagCachePatch, Outline
+    from magcache.comfyui.patch import MagCachePatch, Outline
 
     from .runs import Log, steps
 

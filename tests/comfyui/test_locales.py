@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from comfy_api.latest import io
 
-from magcache.comfyui.nodes import MagCacheExtension
+from magcache.comfyui.extension import MagCacheExtension
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "web" / "docs"

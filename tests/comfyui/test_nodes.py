@@ -1,4 +1,4 @@
-"""The nodes: what they accept, what they refuse, and what they tell."""
+"""The speed: what they accept, what they refuse, and what they tell."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 import torch
 from comfy_api.latest import io
 
-from magcache.comfyui import nodes, telling
-from magcache.curves import known_curves
+from magcache.comfyui import notify
+from magcache.comfyui.nodes import speed
+from magcache.curves.shipped import known_curves
 from magcache.errors import CurveError, ModelMismatchError, SettingsError, UnknownCurveError
 
 from .runs import by_rule, sample
@@ -20,7 +21,7 @@ from .tiny import Tiny, sd3
 
 def apply(model: Any, model_type: str = "flux", threshold: float = 0.24, retention: float = 0.1, max_skip: int = 5, **more: Any) -> Any:
     """The MagCache node as ComfyUI runs it: as a clone of its class that knows the node's number."""
-    node: Any = nodes.MagCache.PREPARE_CLASS_CLONE({"hidden_inputs": {io.Hidden.unique_id: "7"}})
+    node: Any = speed.MagCache.PREPARE_CLASS_CLONE({"hidden_inputs": {io.Hidden.unique_id: "7"}})
     return node.execute(model, model_type, threshold, retention, max_skip, **more).args[0]
 
 
@@ -59,13 +60,13 @@ def test_the_node_tells_the_browser_too(flux: Tiny, monkeypatch: pytest.MonkeyPa
         def send_sync(self, event: str, data: dict[str, Any]) -> None:
             sent.append((event, data))
 
-    monkeypatch.setattr(telling.PromptServer, "instance", Server(), raising=False)
+    monkeypatch.setattr(notify.PromptServer, "instance", Server(), raising=False)
     sample(flux, apply(flux.model), count=20)
     assert {node for _, node in shown} == {"7"}
     assert shown[-1][0].startswith("20 evaluations")
     assert all(len(line) <= 40 for text, _ in shown for line in text.splitlines()), "the frontend would break words"
     ((event, data),) = sent
-    assert (event, data["node"]) == ("magcache.report", "7") and "reuse" in data["report"]["decisions"]
+    assert (event, data["node"]) == ("magcache.reports.run_report", "7") and "reuse" in data["report"]["decisions"]
 
 
 def test_full_retention_computes_every_step(flux: Tiny, caplog: pytest.LogCaptureFixture):
@@ -97,7 +98,7 @@ def test_wrong_inputs_are_refused_with_a_helpful_message(flux: Tiny, inputs: dic
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"format": "magcache.curve", "version": 99}', '{"format": "magcache.curve", "version": 1}']
+    "content", ["{", "[]", '{"format": "magcache.curves.curve", "version": 99}', '{"format": "magcache.curves.curve", "version": 1}']
 )
 def test_a_broken_curve_file_is_an_error_when_chosen(flux: Tiny, curves_folder: Path, content: str):
     (curves_folder / "broken.json").write_text(content)
@@ -119,7 +120,7 @@ def test_a_broken_curve_file_is_passed_over_with_a_warning_under_auto(
 
 def test_a_curve_file_that_breaks_between_choosing_and_running_is_an_error(flux: Tiny, curves_folder: Path):
     path = curves_folder / "mine.json"
-    path.write_text((Path(nodes.__file__).parents[1] / "curves" / "flux.json").read_text())
+    path.write_text((Path(speed.__file__).parents[1] / "curves" / "flux.json").read_text())
     model = apply(flux.model, "mine")
     path.write_text("{")
     with pytest.raises(CurveError, match="mine"):
@@ -143,14 +144,14 @@ def test_another_curve_than_the_models_own_is_remarked_on(flux: Tiny, caplog: py
     monkeypatch.setitem(flux.model.model.model_config.unet_config, "hidden_size", 3072)
     sample(flux, apply(flux.model, "flux_kontext"), count=12)
     assert not [text for text in warnings(caplog) if "looks like" in text], "Kontext without a picture cannot be told from Flux"
-    monkeypatch.setattr(nodes.library, "known_curves", lambda: ["chroma"])
+    monkeypatch.setattr(speed.library, "known_curves", lambda: ["chroma"])
     model, _ = by_rule(flux.model, "chroma")
     sample(flux, model, count=12)
     assert [text for text in warnings(caplog) if "the curve chroma was chosen, but the model looks like flux" in text]
 
 
 def test_every_shipped_curve_can_be_chosen():
-    for node in (nodes.MagCache, nodes.MagCacheCalibration):
+    for node in (speed.MagCache, speed.MagCacheCalibration):
         options = {each.id: getattr(each, "options", None) for each in node.define_schema().inputs}["model_type"]
         assert options[0] == "auto"
         assert set(known_curves()) <= set(options)

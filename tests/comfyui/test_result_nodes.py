@@ -17,13 +17,13 @@ import torch
 from comfy_execution.utils import CurrentNodeContext
 from PIL import Image
 
-from magcache import metrics
-from magcache.comfyui import nodes
-from magcache.comfyui.result_nodes import MagCacheCompare, MagCacheReport
-from magcache.comfyui.wrappers import last_runs_of
+from magcache.comfyui.nodes import speed
+from magcache.comfyui.nodes.results import MagCacheCompare, MagCacheReport
+from magcache.comfyui.patch import last_runs_of
 from magcache.errors import PictureError
-from magcache.figure import HEIGHT, WIDTH, figure
-from magcache.report import RunReport
+from magcache.reports import metrics
+from magcache.reports.figure import HEIGHT, WIDTH, figure
+from magcache.reports.run_report import RunReport
 
 from .runs import cached, sample
 from .test_patches import _lora as with_lora
@@ -34,7 +34,7 @@ Change = Callable[[Any], Any]
 
 @pytest.fixture(autouse=True)
 def previews(tmp_path: Path) -> Any:
-    """Where the nodes leave the pictures they show."""
+    """Where the speed leave the pictures they show."""
     before = folder_paths.get_temp_directory()
     folder_paths.set_temp_directory(str(tmp_path / "temp"))
     yield tmp_path / "temp"
@@ -73,7 +73,7 @@ def runs(model: Any) -> list[RunReport]:
 
 
 def auto(model: Any, **more: Any) -> Any:
-    return prepared(nodes.MagCacheAuto).execute(model, 2.0, **more).args[0]
+    return prepared(speed.MagCacheAuto).execute(model, 2.0, **more).args[0]
 
 
 # Report: the run
@@ -95,12 +95,12 @@ def test_a_report_tells_of_the_run_that_was(flux: Tiny):
 @pytest.mark.parametrize("node", ["MagCache", "MagCacheAuto"])
 def test_it_shows_the_curve_that_was_planned_by(flux: Tiny, node: str):
     if node == "MagCache":
-        model = prepared(nodes.MagCache).execute(flux.model, "flux", 0.24, 0.1, 5).args[0]
+        model = prepared(speed.MagCache).execute(flux.model, "flux", 0.24, 0.1, 5).args[0]
     else:
         model = auto(flux.model, curve="flux")
     sample(flux, model, count=20)
     (run,) = runs(model)
-    assert run.ratios == nodes.library.load("flux", 20).mean_ratios_at(run.plan.sigmas)
+    assert run.ratios == speed.library.load("flux", 20).mean_ratios_at(run.plan.sigmas)
     assert 0 < run.reused == run.plan.reused.count(True)
     assert report(model)[1].count(" reused\n") >= run.reused - 1
 
@@ -175,7 +175,7 @@ def test_it_is_found_when_other_nodes_follow(flux: Tiny, change: Change):
 
 def test_it_is_found_behind_compile_model(flux: Tiny):
     model, log = cached(flux.model, "crcr")
-    compiled = prepared(nodes.CompileModel).execute(model, "default", "eager", False, False).args[0]
+    compiled = prepared(speed.CompileModel).execute(model, "default", "eager", False, False).args[0]
     sample(flux, model)
     assert runs(compiled) == log.reports
 
@@ -194,10 +194,10 @@ def test_two_experts_are_told_in_one_report():
 
 
 def test_a_calibration_shows_the_curve_it_measured(flux: Tiny, curves_folder: Path):
-    model = prepared(nodes.MagCacheCalibration).execute(flux.model, "auto", "mine").args[0]
+    model = prepared(speed.MagCacheCalibration).execute(flux.model, "auto", "mine").args[0]
     sample(flux, model, count=12, cfg=3.0)
     (run,) = runs(model)
-    assert run.ratios == nodes.library.load("mine", 12).mean_ratios_at(run.plan.sigmas)
+    assert run.ratios == speed.library.load("mine", 12).mean_ratios_at(run.plan.sigmas)
     text = report(model)[1]
     assert text.startswith("calibrated on 12 steps, nothing skipped yet · saved ") and "raise" not in text
     assert text.count(" computed") == 12
@@ -220,13 +220,13 @@ def test_a_run_that_skipped_nothing_says_why(flux: Tiny):
 def test_without_magcache_it_says_what_to_do(flux: Tiny):
     sample(flux)
     assert "There is no MagCache on this model. Connect the model that comes out of a MagCache node." in report(flux.model)[1]
-    off = prepared(nodes.MagCacheAuto).execute(flux.model, 1.0).args[0]
+    off = prepared(speed.MagCacheAuto).execute(flux.model, 1.0).args[0]
     assert "switched off" in report(off)[1]
 
 
 def test_a_model_of_an_unknown_architecture_ran_in_full():
     tiny = sd3()
-    model = prepared(nodes.MagCache).execute(tiny.model, "auto", 0.24, 0.1, 5).args[0]
+    model = prepared(speed.MagCache).execute(tiny.model, "auto", 0.24, 0.1, 5).args[0]
     sample(tiny, model, cfg=3.0)
     assert "does not know the architecture of this model yet, so it ran in full" in report(model)[1]
 

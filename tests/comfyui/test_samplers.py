@@ -9,7 +9,7 @@ import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from magcache.comfyui import wrappers
+from magcache.comfyui import patch
 from magcache.comfyui.samplers import _ONE_A_STEP, known_sigmas
 
 from .runs import cached, sample
@@ -20,14 +20,14 @@ from .tiny import Tiny
 def test_the_run_knows_the_sigma_of_every_evaluation(flux: Tiny, name: str, monkeypatch: pytest.MonkeyPatch):
     told: list[float] = []
     read: list[float] = []
-    original = wrappers.Run.sigma
+    original = patch.Run.sigma
 
     def noting(run: Any, timestep: torch.Tensor) -> float:
         told.append(original(run, timestep))
         read.append(float(timestep[0]))
         return told[-1]
 
-    monkeypatch.setattr(wrappers.Run, "sigma", noting)
+    monkeypatch.setattr(patch.Run, "sigma", noting)
     model, log = cached(flux.model, "ccrcrc")
     result = sample(flux, model, count=6, sampler=name)
     assert torch.isfinite(result).all()
@@ -67,7 +67,7 @@ def test_a_sampler_with_churn_is_watched():
 
 
 def test_an_evaluation_the_sampler_did_not_ask_for_is_read(flux: Tiny):
-    run = wrappers.Run(None, [0.9, 0.8])  # type: ignore[arg-type]
+    run = patch.Run(None, [0.9, 0.8])  # type: ignore[arg-type]
     first, other = torch.tensor([0.9]), torch.tensor([0.3])
     run.advance(first)
     assert run.sigma(first) == 0.9

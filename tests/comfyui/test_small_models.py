@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.comfyui_host import Host, Setting, with_magcache
-from benchmarks.loop import sample
 from benchmarks.quality import make_cases
-from benchmarks.small_models import IMAGE, VIDEO, SmallModel
-from magcache.comfyui.outlines import BudgetOutline
+from benchmarks.small.comfyui_host import Host, Setting, with_magcache
+from benchmarks.small.loop import sample
+from benchmarks.small.models import IMAGE, VIDEO, SmallModel
+from magcache.comfyui.modes import BudgetOutline
 
 SETTING = Setting(6, 2.0)
 

@@ -8,8 +8,9 @@ import comfy.samplers
 import pytest
 from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow, ModelSamplingSD3
 
-from magcache.comfyui import library
-from magcache.schedule import Settings, plan_run
+from magcache.comfyui import curve_folders
+from magcache.planning.threshold import plan_by_threshold
+from magcache.settings import ThresholdSettings
 from tools.workflows.collection import workflows
 from tools.workflows.graph import Node, Workflow, source
 from tools.workflows.plans import runs, samplers, sigmas
@@ -51,8 +52,8 @@ def test_a_plan_is_that_of_the_schedule_comfyui_makes(workflow: Workflow):
         node = on_the_way(sampler, "MagCache")
         if node is not None and node.kind == "MagCache":
             rule: dict[str, Any] = node.inputs
-            settings = Settings(threshold=rule["magcache_thresh"], max_skip=rule["magcache_K"], retention=rule["retention_ratio"])
-            assert plan_run(library.load(rule["model_type"], len(real)), real, settings).reused == run.plan.reused
+            settings = ThresholdSettings(threshold=rule["magcache_thresh"], max_skip=rule["magcache_K"], retention=rule["retention_ratio"])
+            assert plan_by_threshold(curve_folders.load(rule["model_type"], len(real)), real, settings).reused == run.plan.reused
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS.keys())

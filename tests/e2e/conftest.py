@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from magcache.demo.comfyui import FLOOR, NEWEST, Server, fetch_comfyui, install_node, serve
-from magcache.remote.client import Client
+from magcache.server.client import Client
+from magcache.server.launch import FLOOR, NEWEST, Server, fetch_comfyui, install_node, serve
 
 
 @pytest.fixture(scope="session", params=[NEWEST, FLOOR])

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from magcache.demo.comfyui import Server
-from magcache.remote.workflow import Workflow
+from magcache.server.launch import Server
+from magcache.server.workflow import Workflow
 
 ROOT = Path(__file__).parents[2]
 _LONGEST_WAIT = 120

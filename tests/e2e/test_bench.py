@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from magcache.demo.comfyui import NEWEST, Server
 from magcache.demo.run import with_node
-from magcache.remote.workflow import Workflow
+from magcache.server.launch import NEWEST, Server
+from magcache.server.workflow import Workflow
 
 from ..cli.calls import refused, run
 from .processes import get, queue, start, until

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from magcache.demo.comfyui import NEWEST, Server
+from magcache.server.launch import NEWEST, Server
 
 from .browser import NoBrowserError
 from .frontend import Frontend, open_frontend

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from magcache import MagnitudeCurve
-from magcache.demo.comfyui import NEWEST, Server
 from magcache.demo.run import with_node
-from magcache.remote.client import Client
+from magcache.server.client import Client
+from magcache.server.launch import NEWEST, Server
 
 from ..cli.calls import refused, run
 from .workflows import small, written

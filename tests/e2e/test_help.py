@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from magcache.demo.comfyui import Server
+from magcache.server.launch import Server
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from magcache.demo.run import demo_workflow, with_node
-from magcache.figure import HEIGHT, WIDTH
-from magcache.metrics import difference, psnr, ssim
-from magcache.remote.client import Client, Outcome
-from magcache.remote.workflow import Workflow, WorkflowError
+from magcache.reports.figure import HEIGHT, WIDTH
+from magcache.reports.metrics import difference, psnr, ssim
+from magcache.server.client import Client, Outcome
+from magcache.server.workflow import Workflow, WorkflowError
 
 STEPS = 12
 RULE = {"model_type": "flux", "magcache_thresh": 0.24, "retention_ratio": 0.1, "magcache_K": 5}

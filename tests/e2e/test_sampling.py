@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from magcache.demo.comfyui import FLOOR
-from magcache.remote.client import Client
-from magcache.remote.sampling import sample
-from magcache.remote.workflow import classes
+from magcache.server.client import Client
+from magcache.server.launch import FLOOR
+from magcache.server.runs import sample
+from magcache.server.workflow import classes
 
 from .workflows import small
 

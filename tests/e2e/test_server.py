@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magcache.demo.comfyui import Server
 from magcache.demo.run import demo_workflow, with_node
-from magcache.remote.client import Client
-from magcache.remote.workflow import Workflow, WorkflowError
+from magcache.server.client import Client
+from magcache.server.launch import Server
+from magcache.server.workflow import Workflow, WorkflowError
 
 FOUR = {"model_type": "flux", "magcache_thresh": 0.24, "retention_ratio": 0.1, "magcache_K": 5}
 SIX = {**FOUR, "start_step": 2, "end_step": -2}
@@ -92,7 +92,7 @@ def test_a_mistake_is_explained(client: Client, changed: dict[str, Any], said: s
 def test_a_broken_curve_file_is_named(client: Client, models: Path):
     folder = models / "magcache"
     folder.mkdir(exist_ok=True)
-    (folder / "broken.json").write_text('{"format": "magcache.curve", "version": 1}')
+    (folder / "broken.json").write_text('{"format": "magcache.curves.curve", "version": 1}')
     with pytest.raises(WorkflowError, match=r"broken\.json lacks"):
         client.run(with_node(small(), "MagCache", **{**FOUR, "model_type": "broken"}))
     assert len(client.run(with_node(small(7), "MagCache", **FOUR)).pictures) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.soak import complaints, make_jobs, run_jobs
-from magcache.demo.comfyui import NEWEST, Server
+from magcache.server.launch import NEWEST, Server
 
 
 @pytest.mark.parametrize("server", [NEWEST], indirect=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from magcache.demo.comfyui import NEWEST, Server
 from magcache.demo.run import with_node
-from magcache.remote.client import Client
+from magcache.server.client import Client
+from magcache.server.launch import NEWEST, Server
 
 from ..cli.calls import refused, run
 from .processes import get, start, until

@@ -12,9 +12,9 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from magcache.demo.comfyui import NEWEST, Server
-from magcache.remote.client import Client
-from magcache.remote.workflow import WorkflowError
+from magcache.server.client import Client
+from magcache.server.launch import NEWEST, Server
+from magcache.server.workflow import WorkflowError
 from tools.make_workflows import FOLDER
 from tools.workflows.catalogue import NOTE, read_catalogue
 from tools.workflows.collection import workflows

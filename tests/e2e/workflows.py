@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from magcache.demo.run import demo_workflow
-from magcache.remote.workflow import Workflow
+from magcache.server.workflow import Workflow
 
 
 def small(steps: int = 10, pictures: int = 1) -> Workflow:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from magcache.demo.comfyui import FLOOR, NEWEST, fetch_comfyui
+from magcache.server.launch import FLOOR, NEWEST, fetch_comfyui
 
 from .archive import ROOT, archived_files
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from magcache.demo.comfyui import NEWEST, Server, fetch_comfyui, serve
 from magcache.demo.run import demo_workflow, with_node
-from magcache.remote.client import Client
+from magcache.server.client import Client
+from magcache.server.launch import NEWEST, Server, fetch_comfyui, serve
 
 from .archive import ROOT, unpack_archive
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import general, image, video, wan22
-from .catalogue import NOTE
-from .graph import Group, Workflow
-from .notes import note
-from .plans import runs
+from tools.workflows import general, image, video, wan22
+from tools.workflows.catalogue import NOTE
+from tools.workflows.graph import Group, Workflow
+from tools.workflows.notes import note
+from tools.workflows.plans import runs
 
 _DESCRIPTIONS: tuple[Callable[[], Workflow], ...] = (
     general.any_model,

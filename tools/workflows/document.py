@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
-from .catalogue import Catalogue, Input, Kind
-from .graph import Group, ModelFile, Node, Output, Value, Workflow, source
-from .layout import Box, arrange
+from tools.workflows.catalogue import Catalogue, Input, Kind
+from tools.workflows.graph import Group, ModelFile, Node, Output, Value, Workflow, source
+from tools.workflows.layout import Box, arrange
 
 _COLOUR = "#3f789e"
 _OUR_COLOUR = "#e5383b"

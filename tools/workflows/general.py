@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import models
-from .graph import Group, Node, Value, Workflow
-from .parts import save_picture
+from tools.workflows import models
+from tools.workflows.graph import Group, Node, Value, Workflow
+from tools.workflows.parts import save_picture
 
 _FAMILIES = "Flux, Chroma, HunyuanVideo, Wan and Qwen-Image"
 _OWN_MODEL = (

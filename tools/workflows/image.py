@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import models
-from .graph import Workflow
-from .parts import LORA_HINT, RULE_HINT, magcache, save_picture
+from tools.workflows import models
+from tools.workflows.graph import Workflow
+from tools.workflows.parts import LORA_HINT, RULE_HINT, magcache, save_picture
 
 
 def flux() -> Workflow:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .catalogue import NOTE, Catalogue, Input, Kind
-from .graph import Group, ModelFile, Node, Workflow, source
+from tools.workflows.catalogue import NOTE, Catalogue, Input, Kind
+from tools.workflows.graph import Group, ModelFile, Node, Workflow, source
 
 _TITLE, _ROW, _WIDGET, _EDGE = 30, 20, 28, 14
 """Heights of a node's title, of a row of sockets, of a widget and of the edges, as the frontend's larger renderer has them."""

@@ -1,6 +1,6 @@
 """The published files that the workflows load, at the addresses that ComfyUI's own templates name."""
 
-from .graph import ModelFile
+from tools.workflows.graph import ModelFile
 
 _FLUX_TEXT = "https://huggingface.co/comfyanonymous/flux_text_encoders/resolve/main"
 _WAN21 = "https://huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from .graph import ModelFile, Workflow
-from .plans import Run
+from tools.workflows.graph import ModelFile, Workflow
+from tools.workflows.plans import Run
 
 
 def note(workflow: Workflow, runs: Sequence[Run]) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from magcache.curves import load_curve
-
-from .graph import Group, Node, Value
+from magcache.curves.shipped import load_curve
+from tools.workflows.graph import Group, Node, Value
 
 RULE_HINT = "For more quality lower `magcache_thresh` or `magcache_K`, for more speed raise them; a threshold of 0 switches MagCache off."
 LORA_HINT = "LoRA loaders go between *Load Diffusion Model* and *MagCache*."

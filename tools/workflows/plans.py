@@ -9,13 +9,13 @@ from typing import Any, cast
 
 from scipy.stats import beta
 
-from magcache.budget import best_reuse, plan_speedup
-from magcache.curve import MagnitudeCurve
-from magcache.curves import load_curve
-from magcache.plan import Plan, compute_all
-from magcache.schedule import Settings, plan_run
-
-from .graph import Node, Workflow, source
+from magcache.curves.curve import MagnitudeCurve
+from magcache.curves.shipped import load_curve
+from magcache.planning.budget import best_reuse, plan_speedup
+from magcache.planning.plan import Plan, compute_all
+from magcache.planning.threshold import plan_by_threshold
+from magcache.settings import ThresholdSettings
+from tools.workflows.graph import Node, Workflow, source
 
 _SAMPLERS = ("KSampler", "KSamplerAdvanced")
 _FOUND = "flux"
@@ -82,8 +82,10 @@ def _run(sampler: Node) -> Run:
     curve = load_curve(_FOUND if name == "auto" else name, len(levels))
     plan = compute_all(levels)
     if node and node.kind == "MagCache":
-        settings = Settings(threshold=inputs["magcache_thresh"], max_skip=inputs["magcache_K"], retention=inputs["retention_ratio"])
-        plan = plan_run(curve, levels, settings)
+        settings = ThresholdSettings(
+            threshold=inputs["magcache_thresh"], max_skip=inputs["magcache_K"], retention=inputs["retention_ratio"]
+        )
+        plan = plan_by_threshold(curve, levels, settings)
     elif node and node.kind == "MagCacheAuto":
         plan = plan_speedup(curve, levels, inputs["speedup"], reuse=best_reuse(curve))
     return Run(node, plan, curve)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .catalogue import NOTE, Catalogue, Kind
+from tools.workflows.catalogue import NOTE, Catalogue, Kind
 
 
 def prompt(document: dict[str, Any], catalogue: Catalogue) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from .graph import Workflow
-from .plans import Run
+from tools.workflows.graph import Workflow
+from tools.workflows.plans import Run
 
 SIDE = 400
 """The frontend shows at most 256 pixels, of which a fine screen has more."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import models
-from .graph import Group, Node, Value, Workflow
-from .parts import LORA_HINT, RULE_HINT, magcache, save_video
+from tools.workflows import models
+from tools.workflows.graph import Group, Node, Value, Workflow
+from tools.workflows.parts import LORA_HINT, RULE_HINT, magcache, save_video
 
 UNWANTED = "Blurred, overexposed, static, with subtitles, watermarks, artifacts, deformed hands and faces."
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import models
-from .graph import ModelFile, Node, Value, Workflow
-from .parts import RULE_HINT, magcache, save_video
-from .video import UNWANTED
+from tools.workflows import models
+from tools.workflows.graph import ModelFile, Node, Value, Workflow
+from tools.workflows.parts import RULE_HINT, magcache, save_video
+from tools.workflows.video import UNWANTED
 
 _STEPS = 20
 

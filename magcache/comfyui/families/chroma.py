@@ -1,12 +1,11 @@
 """Chroma. (Chroma Radiance has no module after its blocks and is not of this family.)"""
 
-from .family import Family
+from ...runtime.family import Family, Stream
 
 CHROMA = Family(
     name="chroma",
     classes=("Chroma",),
     blocks=("double_blocks", "single_blocks"),
-    tails=("final_layer",),
-    hidden="img",
+    streams=(Stream("img", tail="final_layer"),),
     identify=lambda facts: "chroma" if facts.config.get("hidden_size", 3072) == 3072 else None,
 )

@@ -1,6 +1,6 @@
 """FLUX.1 dev and schnell, Kontext, and what else runs in ComfyUI's Flux class (Flux.2, LongCat, Ovis)."""
 
-from .family import Family, ModelFacts
+from ...runtime.family import Family, ModelFacts, Stream
 
 
 def identify(facts: ModelFacts) -> str | None:
@@ -13,7 +13,6 @@ FLUX = Family(
     name="flux",
     classes=("Flux",),
     blocks=("double_blocks", "single_blocks"),
-    tails=("final_layer",),
-    hidden="img",
+    streams=(Stream("img", tail="final_layer"),),
     identify=identify,
 )

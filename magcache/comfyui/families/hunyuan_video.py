@@ -1,6 +1,6 @@
 """HunyuanVideo 1.0 (text and image to video) and 1.5, and what else runs in their class."""
 
-from .family import Family, ModelFacts
+from ...runtime.family import Family, ModelFacts, Stream
 
 _AREA_544P = (960 // 8) * (544 // 8)
 
@@ -18,7 +18,6 @@ HUNYUAN_VIDEO = Family(
     name="hunyuan_video",
     classes=("HunyuanVideo",),
     blocks=("double_blocks", "single_blocks"),
-    tails=("final_layer",),
-    hidden="img",
+    streams=(Stream("img", tail="final_layer"),),
     identify=identify,
 )

@@ -1,6 +1,6 @@
 """Qwen-Image and Qwen-Image-Edit."""
 
-from .family import Family, ModelFacts
+from ...runtime.family import Family, ModelFacts, Stream
 
 
 def identify(facts: ModelFacts) -> str | None:
@@ -13,7 +13,6 @@ QWEN_IMAGE = Family(
     name="qwen_image",
     classes=("QwenImageTransformer2DModel",),
     blocks=("transformer_blocks",),
-    tails=("norm_out",),
-    hidden="hidden_states",
+    streams=(Stream("hidden_states", tail="norm_out"),),
     identify=identify,
 )

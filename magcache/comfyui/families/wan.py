@@ -1,8 +1,10 @@
 """Wan 2.1 and 2.2: text, image and reference to video."""
 
-from .family import Family, ModelFacts
+from ...runtime.family import Family, ModelFacts, Stream
 
 _SIZES = {1536: "1.3B", 3072: "5B", 5120: "14B"}
+_LOWEST_OF_HIGH_EXPERT = 0.75
+"""A run of a whole schedule is last evaluated below this, from four steps at shift 8 on."""
 _AREA_480P = (832 // 8) * (480 // 8)
 
 
@@ -25,15 +27,21 @@ def identify(facts: ModelFacts) -> str | None:
 
 
 def _is_one_of_two_experts(facts: ModelFacts) -> bool:
-    """Wan 2.2's text-to-video experts are built like Wan 2.1; what tells them apart is that each runs a part of the schedule."""
-    return bool(facts.sigmas) and (facts.sigmas[-1] > 0.5 or 0.6 < facts.sigmas[0] < 0.95)
+    """Wan 2.2's text-to-video experts are built like Wan 2.1; what tells them apart is that each runs a part of the schedule.
+
+    The high noise expert is last evaluated far from 0, also where a sampler sets the closing sigma to 0.
+    """
+    if len(facts.sigmas) < 2:
+        return False
+    first, last, closing = facts.sigmas[0], facts.sigmas[-2], facts.sigmas[-1]
+    return closing > 0.5 or last > _LOWEST_OF_HIGH_EXPERT or 0.6 < first < 0.95
 
 
 WAN = Family(
     name="wan",
     classes=("WanModel", "VaceWanModel", "CameraWanModel"),
     blocks=("blocks",),
-    tails=("head",),
-    hidden="x",
+    streams=(Stream("x", tail="head"),),
     identify=identify,
+    refuses=lambda options: "ar_state" in options,  # A model that generates piece by piece writes its memory from within its blocks.
 )

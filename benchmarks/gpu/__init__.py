@@ -1,0 +1,1 @@
+"""Full-size models on a GPU."""

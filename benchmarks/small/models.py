@@ -1,0 +1,184 @@
+"""The two small models that quality is measured on: an image Flux and a video Wan, as diffusers builds them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import FluxTransformer2DModel, WanTransformer3DModel
+from safetensors.torch import load_file
+from torch import nn
+
+from benchmarks.small import convert, video_world
+from magcache.demo import world
+
+Tensors = dict[str, torch.Tensor]
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class SmallModel:
+    """What training and measuring need to know of a model."""
+
+    checkpoint: Path
+    build: Callable[[int], nn.Module]
+    """Random weights, with the number of blocks divided by the argument."""
+    divisor: int
+    """Training starts with this fraction of the blocks."""
+    block_lists: tuple[str, ...]
+    outputs: tuple[str, ...]
+    """Layers through which a block writes to the stream."""
+    draw: Callable[[str, np.random.Generator], np.ndarray]
+    prompts: Callable[[], list[str]]
+    to_latent: Callable[[np.ndarray], np.ndarray]
+    from_latent: Callable[[np.ndarray], np.ndarray]
+    encode: Callable[[list[str]], Tensors]
+    velocity: Callable[[nn.Module, torch.Tensor, torch.Tensor, Tensors], torch.Tensor]
+    """The model at (latents, sigmas (n,), text): noise minus picture, of the latents' shape."""
+    to_original: Callable[[Tensors], Tensors]
+    to_diffusers: Callable[[Tensors], Tensors]
+
+    def blocks(self, model: nn.Module) -> Iterator[nn.Module]:
+        for name in self.block_lists:
+            yield from getattr(model, name)
+
+    def load(self, checkpoint: Path | None = None) -> nn.Module:
+        """The trained model, in float32."""
+        weights = self.to_diffusers({name: tensor.float() for name, tensor in load_file(checkpoint or self.checkpoint).items()})
+        for divisor in (1, self.divisor):
+            model = self.build(divisor)
+            if set(model.state_dict()) == set(weights):
+                model.load_state_dict(weights)
+                return model
+        raise ValueError(f"{checkpoint} has another number of blocks than this model: train it again.")
+
+    def grow(self, model: nn.Module) -> nn.Module:
+        """The same function with all the blocks: the new ones are copies of their neighbours that write nothing yet."""
+        if model.config["num_layers"] == self.build(1).config["num_layers"]:  # type: ignore[index]
+            return model
+        grown = self.build(1)
+        loaded = grown.load_state_dict(model.state_dict(), strict=False)
+        assert not loaded.unexpected_keys
+        for name in self.block_lists:
+            small, large = getattr(model, name), getattr(grown, name)
+            for index in range(len(large)):
+                block = large[index] = copy.deepcopy(small[index // self.divisor])
+                if index % self.divisor:
+                    for layer in (block.get_submodule(output) for output in self.outputs if _has(block, output)):
+                        nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+                        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        return grown
+
+
+def _has(block: nn.Module, name: str) -> bool:
+    return any(name == path for path, _ in block.named_modules())
+
+
+def _build_flux(divisor: int) -> nn.Module:
+    return FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=64,
+        num_layers=2 // divisor,
+        num_single_layers=10 // divisor,
+        attention_head_dim=128,
+        num_attention_heads=1,
+        joint_attention_dim=world.TEXT_WIDTH,
+        pooled_projection_dim=world.POOLED_WIDTH,
+        guidance_embeds=False,
+        axes_dims_rope=(16, 56, 56),
+    )
+
+
+def _build_wan(divisor: int) -> nn.Module:
+    return WanTransformer3DModel(
+        patch_size=(1, 2, 2),
+        num_attention_heads=1,
+        attention_head_dim=128,
+        in_channels=16,
+        out_channels=16,
+        text_dim=video_world.TEXT_WIDTH,
+        freq_dim=256,
+        ffn_dim=512,
+        num_layers=12 // divisor,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        rope_max_seq_len=64,
+    )
+
+
+def pack(latents: torch.Tensor) -> torch.Tensor:
+    """(n, 16, h, w) to Flux's tokens (n, h/2 · w/2, 64)."""
+    n, channels, height, width = latents.shape
+    cells = latents.view(n, channels, height // 2, 2, width // 2, 2).permute(0, 2, 4, 1, 3, 5)
+    return cells.reshape(n, height * width // 4, channels * 4)
+
+
+def unpack(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """The inverse of `pack`, for latents of height × width."""
+    n, _, values = tokens.shape
+    cells = tokens.view(n, height // 2, width // 2, values // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
+    return cells.reshape(n, values // 4, height, width)
+
+
+def _flux_velocity(model: nn.Module, latents: torch.Tensor, sigma: torch.Tensor, text: Tensors) -> torch.Tensor:
+    height, width = latents.shape[2:]
+    image_ids = torch.zeros(height // 2, width // 2, 3)
+    image_ids[..., 1] = torch.arange(height // 2)[:, None]
+    image_ids[..., 2] = torch.arange(width // 2)[None, :]
+    output: Any = model(
+        pack(latents), text["tokens"], text["pooled"], sigma, image_ids.reshape(-1, 3), torch.zeros(world.TEXT_TOKENS, 3),
+        return_dict=False,
+    )  # fmt: skip
+    return unpack(output[0], height, width)
+
+
+def _wan_velocity(model: nn.Module, latents: torch.Tensor, sigma: torch.Tensor, text: Tensors) -> torch.Tensor:
+    return model(latents, sigma * 1000, text["tokens"], return_dict=False)[0]
+
+
+def _flux_text(prompts: list[str]) -> Tensors:
+    tokens, pooled = zip(*(world.encode(prompt) for prompt in prompts), strict=True)
+    return {"tokens": torch.from_numpy(np.stack(tokens)), "pooled": torch.from_numpy(np.stack(pooled))}
+
+
+def _wan_text(prompts: list[str]) -> Tensors:
+    return {"tokens": torch.from_numpy(np.stack([video_world.encode(prompt) for prompt in prompts]))}
+
+
+IMAGE = SmallModel(
+    checkpoint=Path(world.__file__).parent / "checkpoints" / "magcache_demo_flux.safetensors",
+    build=_build_flux,
+    divisor=2,
+    block_lists=("transformer_blocks", "single_transformer_blocks"),
+    outputs=("attn.to_out.0", "attn.to_add_out", "ff.net.2", "ff_context.net.2", "proj_out"),
+    draw=world.draw,
+    prompts=world.prompts,
+    to_latent=world.to_latent,
+    from_latent=world.to_pictures,
+    encode=_flux_text,
+    velocity=_flux_velocity,
+    to_original=convert.flux_to_original,
+    to_diffusers=convert.flux_to_diffusers,
+)
+
+VIDEO = SmallModel(
+    checkpoint=CHECKPOINTS / "small_wan.safetensors",
+    build=_build_wan,
+    divisor=3,
+    block_lists=("blocks",),
+    outputs=("attn1.to_out.0", "attn2.to_out.0", "ffn.net.2"),
+    draw=video_world.draw,
+    prompts=video_world.prompts,
+    to_latent=video_world.to_latent,
+    from_latent=video_world.to_videos,
+    encode=_wan_text,
+    velocity=_wan_velocity,
+    to_original=convert.wan_to_original,
+    to_diffusers=convert.wan_to_diffusers,
+)

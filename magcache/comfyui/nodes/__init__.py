@@ -1,0 +1,1 @@
+"""The nodes. Each only gathers its inputs and hands them on."""

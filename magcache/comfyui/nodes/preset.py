@@ -1,0 +1,51 @@
+"""The node by which `magcache tune` leaves its result on a server."""
+
+from __future__ import annotations
+
+import time
+from typing import get_args
+
+from comfy_api.latest import io
+
+from ...settings import Reuse, SpeedupSettings
+from ..curve_folders import curve_store
+
+
+class MagCachePreset(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MagCachePreset",
+            display_name="MagCache Preset",
+            category="MagCache",
+            description="Keeps settings for a curve in models/magcache/presets. MagCache Auto takes them where its speedup is 0.",
+            search_aliases=["magcache tune", "tuned settings"],
+            is_output_node=True,
+            is_dev_only=True,
+            inputs=[
+                io.Combo.Input("curve", options=curve_store().names(), tooltip="The curve that MagCache Auto uses for the model."),
+                io.Float.Input("speedup", default=2.0, min=1.0, max=4.0, step=0.1, tooltip="How many times faster sampling shall be."),
+                io.Combo.Input("reuse", options=list(get_args(Reuse)), default="extrapolate", tooltip="How a residual is reused."),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Steps before this part of the schedule are computed.",
+                ),
+                io.Float.Input(
+                    "end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Steps after this part of the schedule are computed."
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: object) -> float:
+        """Never answered from ComfyUI's cache: the file may have been deleted since."""
+        return time.monotonic()
+
+    @classmethod
+    def execute(cls, curve, speedup, reuse, start_percent, end_percent) -> io.NodeOutput:
+        curve_store().save_preset(curve, SpeedupSettings(speedup, reuse, start_percent, end_percent))
+        return io.NodeOutput()

@@ -1,0 +1,173 @@
+"""The nodes that look back: what MagCache did in a run, and how far its pictures are from others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+import numpy as np
+import numpy.typing as npt
+import torch
+from comfy_api.latest import io, ui
+
+from ...errors import PictureError
+from ...reports.comparison import Comparison, side_by_side
+from ...reports.figure import figure, message
+from ...reports.metrics import Picture, lpips_here
+from ..base_model import family_of
+from ..notify import advice, node_id, show
+from ..patch import patch_of
+
+_ANYTHING = io.MatchType.Template("after")
+
+
+class MagCacheReport(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MagCacheReport",
+            display_name="MagCache Report",
+            category="MagCache",
+            description="Shows what MagCache did in the last run of a model: which steps were computed and which reused, the magnitude "
+            "curve, the time of each step, and the speed-up predicted and measured.",
+            search_aliases=["magcache statistics", "magnitude curve", "speed-up", "skipped steps", "benchmark"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that was sampled, from a MagCache node or any node after it."),
+                io.MatchType.Input(
+                    "after",
+                    template=_ANYTHING,
+                    tooltip="What comes out of the sampler: its latent, or pictures made of it. So the report waits for the run.",
+                ),
+                io.Model.Input("model_2", optional=True, tooltip="A second model of the same run, such as Wan 2.2's low noise expert."),
+            ],
+            outputs=[
+                io.Image.Output(display_name="figure", tooltip="The report as a picture."),
+                io.String.Output(display_name="text", tooltip="The report as text, with a line for each step."),
+                io.MatchType.Output(template=_ANYTHING, display_name="after", tooltip="What came in as 'after', unchanged."),
+            ],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, model, after, model_2=None) -> io.NodeOutput:
+        models = [("", model)] if model_2 is None else [("model", model), ("model_2", model_2)]
+        sections = [section for title, each in models for section in _sections(title, each)]
+        said = "\n".join(section.line for section in sections)
+        picture = _as_images(np.concatenate([section.picture for section in sections])[None])
+        show(said, node_id(cls))
+        text = "\n\n".join(section.text for section in sections)
+        return io.NodeOutput(picture, text, after, ui=_previews(picture, said, cls))
+
+
+class MagCacheCompare(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MagCacheCompare",
+            display_name="MagCache Compare",
+            category="MagCache",
+            description="Tells how far pictures or a video are from a reference: PSNR, SSIM, LPIPS where its weights are there, "
+            "and a picture of the difference.",
+            search_aliases=["psnr", "ssim", "lpips", "image difference", "compare images", "compare videos", "quality"],
+            inputs=[
+                io.Image.Input("reference", tooltip="What the pictures should look like, such as the same run without MagCache."),
+                io.Image.Input("images", tooltip="The pictures, or the frames of a video, to compare with it: as many and as large."),
+                io.Int.Input("gain", default=8, min=1, max=255, tooltip="So many times the difference is amplified to be seen."),
+            ],
+            outputs=[
+                io.Image.Output(display_name="comparison", tooltip="Reference, image and difference side by side, for each picture."),
+                io.String.Output(display_name="text", tooltip="The figures as text."),
+                io.Float.Output(display_name="psnr", tooltip="Mean PSNR in dB; higher is closer. 100 stands for equal pictures."),
+                io.Float.Output(display_name="ssim", tooltip="Mean SSIM; 1 is the same."),
+            ],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, reference, images, gain) -> io.NodeOutput:
+        _check_alike(reference, images)
+        compared = Comparison.of(_pairs(reference, images), lpips_here(min(images.shape[1:3])))
+        pictures = _as_images(np.stack([side_by_side(*pair, gain) for pair in _pairs(reference, images)]))
+        text = compared.text()
+        show(compared.headline(), node_id(cls))
+        worst = pictures[compared.worst : compared.worst + 1]
+        return io.NodeOutput(pictures, text, fmean(compared.psnr), fmean(compared.ssim), ui=_previews(worst, text, cls))
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """What there is to say of one run."""
+
+    line: str
+    text: str
+    picture: Picture
+
+
+def _sections(title: str, model: Any) -> list[_Section]:
+    """One for each run of `model`, or one that says why there is none."""
+    runs = list(patch.history) if (patch := patch_of(model)) else []
+    if not runs:
+        why = (f"{title}: " if title else "") + _why_no_run(model)
+        return [_Section(why, why, message(why))]
+    sections: list[_Section] = []
+    for number, (report, said) in enumerate(runs, start=1):
+        name = ", ".join(part for part in (title, f"run {number}" if len(runs) > 1 else "") if part)
+        line = (f"{name}: " if name else "") + (advice(report) or said).removeprefix("MagCache: ")
+        sections.append(_Section(line, f"{line}\n{report.table()}", figure(report, name)))
+    return sections
+
+
+def _why_no_run(model: Any) -> str:
+    if patch_of(model) is None:
+        return (
+            "There is no MagCache on this model. Connect the model that comes out of a MagCache node. "
+            "A MagCache node that is switched off (speedup 1, magcache_thresh 0 or magcache_K 0) leaves the model as it is."
+        )
+    if family_of(model) is None:
+        return "MagCache does not know the architecture of this model yet, so it ran in full."
+    return (
+        "No sampling with this model has ended yet. Connect 'after' to what comes out of the sampler that uses the model, "
+        "and run the workflow."
+    )
+
+
+def _previews(pictures: torch.Tensor, text: str, cls: type[io.ComfyNode]) -> dict[str, Any]:
+    return {**ui.PreviewImage(pictures, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
+
+
+def _as_images(pictures: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """Pictures (count, height, width, 3) as ComfyUI has them, 0 to 1."""
+    return torch.from_numpy(pictures).float().div_(255)
+
+
+def _check_alike(reference: torch.Tensor, images: torch.Tensor) -> None:
+    """Raise `PictureError` unless both are as many pictures of one size."""
+    if reference.shape != images.shape:
+        raise PictureError(
+            f"Given {_described(images)} in 'images', expected {_described(reference)}, as in 'reference'. "
+            "Make both with the same size and length, or scale or cut one of them first."
+        )
+
+
+def _described(pictures: torch.Tensor) -> str:
+    count, height, width, channels = pictures.shape
+    return f"{count} picture{'s' * (count > 1)} of {width} × {height} with {channels} channels"
+
+
+def _pairs(reference: torch.Tensor, images: torch.Tensor) -> Iterator[tuple[Picture, Picture]]:
+    """Each reference with its picture, in 8 bits as Save Image writes them. Moves the node's progress bar."""
+    bar = comfy.utils.ProgressBar(len(images))
+    for one, other in zip(reference, images, strict=True):
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        yield _in_8_bits(one), _in_8_bits(other)
+        bar.update(1)
+
+
+def _in_8_bits(picture: torch.Tensor) -> Picture:
+    return np.clip(255 * picture.cpu().numpy(), 0, 255).astype(np.uint8)

@@ -1,0 +1,214 @@
+"""How MagCache sits in ComfyUI's sampling: four wrappers on a model, and one `Run` for each sampling.
+
+SAMPLER_SAMPLE begins and ends the run · PREDICT_NOISE is one question of the sampler · CALC_COND_BATCH decides one evaluation ·
+APPLY_MODEL watches or skips the block stack of one forward.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import comfy.model_management
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import nn
+
+from ..errors import MagCacheError
+from ..reports.run_report import RunReport
+from ..runtime.forward import run_forward
+from ..runtime.residuals import StaleResidualError
+from ..runtime.run_setup import Conclusion, Mode, RunSetup
+from ..runtime.session import Evaluation, ReusedEvaluation, Session
+from ..settings import CacheDevice
+from .base_model import bare, family_of
+from .curve_folders import curve_store
+from .history import RunHistory
+from .keys import branch_of, composition, member_keys, window_of
+from .modes import run_facts
+from .progress import ProgressText, SamplerCallback
+from .run import Run
+from .samplers import traits_of
+
+KEY = "magcache"
+_RUN, _EVALUATION = "magcache_run", "magcache_evaluation"
+_KINDS = (WrappersMP.SAMPLER_SAMPLE, WrappersMP.PREDICT_NOISE, WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL)
+
+log = logging.getLogger("magcache")
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """The evaluation to which a forward belongs, and the rows of each member of its batches. Opaque to ComfyUI, which copies dicts."""
+
+    evaluation: Evaluation
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class MagCachePatch:
+    """MagCache on a model: its mode and its hooks, and the reports of runs that are over; nothing of one that goes on."""
+
+    mode: Mode
+    on_finished: Callable[[RunReport, str], None]
+    """Is called with the report of a run that ended by itself, and the text to show."""
+    cache_device: CacheDevice = "auto"
+    on_progress: Callable[[str], None] = field(default=lambda text: None)
+    """Is called with the progress of a run."""
+    history: RunHistory = field(default_factory=RunHistory)
+    locks: WeakKeyDictionary[nn.Module, threading.Lock] = field(default_factory=lambda: WeakKeyDictionary())
+    """One for each model: two threads that sample it run their forwards one after the other."""
+
+    def attach(self, patcher: Any) -> Any:
+        """A clone of ComfyUI's model patcher with this patch on it, in place of an earlier one."""
+        patcher = detached(patcher)
+        wrappers = (self.sampler_sample, self.predict_noise, self.calc_cond_batch, self.apply_model)
+        for kind, wrapper in zip(_KINDS, wrappers, strict=True):
+            patcher.add_wrapper_with_key(kind, KEY, wrapper)
+        return patcher
+
+    def sampler_sample(
+        self, executor: Any, guider: Any, sigmas: torch.Tensor, extra_args: dict[str, Any], callback: SamplerCallback | None,
+        noise: torch.Tensor, *args: Any, **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        options = extra_args["model_options"]["transformer_options"]
+        # Innermost, so that what others do around a forward, such as torch.compile's exchange of modules, is done when we look.
+        hooks = options["wrappers"][WrappersMP.APPLY_MODEL]
+        hooks[KEY] = hooks.pop(KEY)
+        run = self._begin(executor.class_obj, guider, noise, sigmas, options)
+        if run is None:
+            return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
+        options[_RUN] = run
+        progress = ProgressText(run.session, self.on_progress)
+        try:
+            result = executor(guider, sigmas, extra_args, progress.following(run.following(callback)), noise, *args, **kwargs)
+        except BaseException:
+            run.session.close()
+            progress.stopped()
+            raise
+        finally:
+            del options[_RUN]
+        self._end(run)
+        return result
+
+    def _begin(self, sampler: Any, guider: Any, noise: torch.Tensor, sigmas: torch.Tensor, options: dict[str, Any]) -> Run | None:
+        """The run of a sampling that is about to begin, its model in place; None if the model is of no known family."""
+        family = family_of(guider.model_patcher)
+        if family is None:
+            kind = type(bare(guider.model_patcher.model.diffusion_model)).__name__
+            log.warning("MagCache does not know the architecture %s yet; it runs in full.", kind)
+            self.on_progress(f"runs in full: MagCache does not know the architecture {kind} yet")
+            return None
+        traits = traits_of(sampler, guider, sigmas)
+        setup = self.mode.setup(run_facts(family, guider, noise, sigmas.tolist(), traits), curve_store())
+        session = Session(
+            setup.plan,
+            setup.label,
+            cache_device=self.cache_device,
+            free_memory=comfy.model_management.get_free_memory,
+            recorder=setup.recorder,
+        )
+        return Run(session, setup, sigmas.tolist()[:-1] if traits.one_a_step else None, options)
+
+    def _end(self, run: Run) -> None:
+        """Remember and tell how a run went. The picture is there: nothing that goes wrong here may lose it."""
+        try:
+            run.check()
+            report = replace(run.session.close(), ratios=run.setup.ratios)
+            if not report.events:
+                return
+            conclusion = _concluded(run.setup, report)
+            report = replace(report, ratios=conclusion.ratios)
+            self.history.add(report, conclusion.text)
+            self.on_finished(report, conclusion.text)
+        except Exception:
+            log.exception("MagCache could not report a run. Its picture is not affected.")
+
+    def predict_noise(self, executor: Any, x: torch.Tensor, timestep: torch.Tensor, model_options: dict[str, Any], seed: int | None) -> Any:
+        run: Run | None = model_options.get("transformer_options", {}).get(_RUN)
+        if run is not None:
+            run.ask(x, timestep)
+        return executor(x, timestep, model_options, seed)
+
+    def calc_cond_batch(
+        self, executor: Any, model: Any, conds: list[Any], x: torch.Tensor, timestep: torch.Tensor, options: dict[str, Any]
+    ) -> Any:
+        run: Run | None = options.get("transformer_options", {}).get(_RUN)
+        if run is None:
+            return executor(model, conds, x, timestep, options)
+        sigma = run.sigma(timestep)
+        # A crop of the latent, or another one: which part of it is not known, and may be another one at the next step.
+        whole = x is run.latent or window_of(options["transformer_options"]) is not None
+        call = run.numbered(composition(model, conds, x, sigma, options)) if whole else None
+        evaluation = run.session.begin(call, sigma, x.device)
+        try:
+            return _evaluate(executor, evaluation, model, conds, x, timestep, options)
+        except StaleResidualError as reason:
+            log.debug("MagCache computes sigma %.4f after all: %s.", sigma, reason)
+            evaluation = run.session.recompute(evaluation, call)
+            return _evaluate(executor, evaluation, model, conds, x, timestep, options)
+
+    def apply_model(
+        self, executor: Any, x: torch.Tensor, t: torch.Tensor, c_concat: Any = None, c_crossattn: Any = None, control: Any = None,
+        transformer_options: dict[str, Any] | None = None, **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        options = transformer_options or {}
+        run: Run | None = options.get(_RUN)
+        present: _Present | None = options.get(_EVALUATION)
+        # Hide our keys: torch.compile guards on the size of `transformer_options` and would recompile.
+        visible = {name: value for name, value in options.items() if name not in (_RUN, _EVALUATION)}
+
+        def model() -> Any:
+            return executor(x, t, c_concat, c_crossattn, control, visible, **kwargs)
+
+        stack = run.stack(executor.class_obj.diffusion_model) if run and present else None
+        if present is None or stack is None or stack.family.refuses(options):
+            return model()
+        keys = member_keys(executor.class_obj, x, options, present.rows)
+        branches = [branch_of(index) for index in options["cond_or_uncond"]]
+        with self.locks.setdefault(stack.model, threading.Lock()):
+            return run_forward(present.evaluation, stack, keys, branches, x.device, model)
+
+
+def detached(patcher: Any) -> Any:
+    """A clone of a model patcher without MagCache."""
+    patcher = patcher.clone()
+    for kind in _KINDS:
+        patcher.remove_wrappers_with_key(kind, KEY)
+    return patcher
+
+
+def patch_of(patcher: Any) -> MagCachePatch | None:
+    """The MagCache on a model patcher, or on what it was cloned from; None if there is none."""
+    wrappers = patcher.get_wrappers(WrappersMP.SAMPLER_SAMPLE, KEY)
+    return wrappers[-1].__self__ if wrappers else None
+
+
+def _concluded(setup: RunSetup, report: RunReport) -> Conclusion:
+    """What came of a run. What cannot be concluded, such as a calibration of too few steps, is told instead."""
+    try:
+        return setup.conclude(report)
+    except MagCacheError as error:
+        log.warning("%s", error)
+        return Conclusion(f"MagCache: {error}")
+
+
+def _evaluate(
+    executor: Any, evaluation: Evaluation, model: Any, conds: list[Any], x: torch.Tensor, timestep: torch.Tensor, options: dict[str, Any]
+) -> Any:
+    transformer = {**options["transformer_options"], _EVALUATION: _Present(evaluation, x.shape[0])}
+    if isinstance(evaluation, ReusedEvaluation):
+        # Block lists are empty on a skipped step, so what a ControlNet computes for them would be lost.
+        conds = [_without_control(group) for group in conds]
+        return executor(model, conds, x, timestep, {**options, "transformer_options": transformer})
+    result = executor(model, conds, x, timestep, {**options, "transformer_options": transformer})
+    evaluation.finish()
+    return result
+
+
+def _without_control(group: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    return None if group is None else [{name: value for name, value in cond.items() if name != "control"} for cond in group]

@@ -1,0 +1,42 @@
+"""Several calibrations of one model in one curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..documents import shown
+from ..errors import CalibrationError
+from .curve import MagnitudeCurve, same_sigma
+
+_MOST_RUNS = 1_000_000
+
+
+def averaged(earlier: MagnitudeCurve, new: MagnitudeCurve) -> MagnitudeCurve:
+    """The mean of both measurements; every run counts the same. `provenance["runs"]` keeps their number.
+
+    Raises `CalibrationError` if they have other sigmas or other branches, or if that number is not a count.
+    """
+    same = len(earlier.sigmas) == len(new.sigmas) and all(map(same_sigma, earlier.sigmas, new.sigmas))
+    if not same or set(earlier.ratios) != set(new.ratios) or set(earlier.products) != set(new.products):
+        raise CalibrationError(
+            f"The curve {earlier.name!r} was measured at {earlier.steps} other sigmas or with other branches "
+            f"({', '.join(earlier.ratios)}) than this run ({new.steps} sigmas; {', '.join(new.ratios)}), so they cannot be averaged. "
+            "Calibrate with the same steps, sampler, scheduler, shift and CFG, or under another name."
+        )
+    runs = earlier.provenance.get("runs", 1)
+    if not isinstance(runs, int) or not 1 <= runs <= _MOST_RUNS:
+        raise CalibrationError(
+            f"The curve {earlier.name!r} says that it is the mean of {shown(runs)} runs; expected a whole number from 1 to {_MOST_RUNS:,}. "
+            "Correct its provenance, or calibrate under another name."
+        )
+
+    def mean(row: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
+        return tuple((runs * one + two) / (runs + 1) for one, two in zip(row, other, strict=True))
+
+    return replace(
+        new,
+        ratios={branch: mean(earlier.ratios[branch], values) for branch, values in new.ratios.items()},
+        products={pair: tuple(map(mean, earlier.products[pair], matrix)) for pair, matrix in new.products.items()},
+        provenance={**new.provenance, "runs": runs + 1},
+    )

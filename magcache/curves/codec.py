@@ -1,0 +1,79 @@
+"""Magnitude curves as JSON documents (format `magcache.curve`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from ..documents import floats, items, mapping, number, rows, shown, table, text, whole
+from ..errors import CurveError, SettingsError
+from ..settings import ThresholdSettings
+
+if TYPE_CHECKING:
+    from .curve import MagnitudeCurve
+
+FORMAT, VERSION = "magcache.curve", 2
+MAX_BYTES = 64 * 2**20
+"""Curve files are some hundred kilobytes; all products of a thousand steps would still fit."""
+
+
+def document_of(curve: MagnitudeCurve) -> dict[str, Any]:
+    """A JSON object from which `fields_of` reads an equal curve."""
+    document: dict[str, Any] = {"format": FORMAT, "version": VERSION, "name": curve.name, "family": curve.family}
+    document["sigmas"] = list(curve.sigmas)
+    document["ratios"] = {branch: list(values) for branch, values in curve.ratios.items()}
+    if curve.products:
+        document["products"] = {",".join(pair): [list(row) for row in matrix] for pair, matrix in curve.products.items()}
+    for title in ("masked", "vetoes"):
+        if values := getattr(curve, title):
+            document[title] = list(values)
+    if curve.gate is not None:
+        document["gate"] = curve.gate
+    if preset := curve.preset:
+        document["preset"] = {"threshold": preset.threshold, "retention": preset.retention, "max_skip": preset.max_skip}
+    document["provenance"] = dict(curve.provenance)
+    return document
+
+
+def fields_of(document: object, source: str) -> dict[str, Any]:
+    """The fields of a `MagnitudeCurve` from a JSON object. `source` names it in errors. Raises `CurveError`.
+
+    Files of earlier versions may hold `spread` and `distance`, which nothing reads any more.
+    """
+    given = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+    if given.get("format") != FORMAT:
+        raise CurveError(f'{source} is not a MagCache curve: expected a JSON object with "format": "{FORMAT}".')
+    version = given.get("version")
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= VERSION:
+        raise CurveError(f"{source} has version {shown(version)}; this MagCache reads up to {VERSION}. Update MagCache or calibrate again.")
+    try:
+        preset = given.get("preset")
+        return {
+            "name": text(given["name"]),
+            "family": text(given["family"]),
+            "sigmas": floats(given["sigmas"]),
+            "ratios": table(given["ratios"]),
+            "products": _products(given.get("products", {})),
+            "masked": tuple(whole(step) for step in items(given.get("masked", ()))),
+            "vetoes": floats(given.get("vetoes", ())),
+            "gate": None if given.get("gate") is None else number(given["gate"]),
+            "preset": None if preset is None else _preset(mapping(preset)),
+            "provenance": mapping(given.get("provenance", {})),
+        }
+    except KeyError as missing:
+        raise CurveError(f"{source} lacks {missing}. Calibrate again to make a complete file.") from None
+    except (TypeError, SettingsError) as wrong:
+        raise CurveError(f"{source} holds a value that cannot be used: {str(wrong).rstrip('.')}.") from None
+
+
+def _products(value: object) -> dict[tuple[str, str], tuple[tuple[float, ...], ...]]:
+    products: dict[tuple[str, str], tuple[tuple[float, ...], ...]] = {}
+    for pair, matrix in mapping(value).items():
+        one, _, other = pair.partition(",")
+        products[one, other] = rows(matrix)
+    return products
+
+
+def _preset(fields: dict[str, Any]) -> ThresholdSettings:
+    return ThresholdSettings(
+        threshold=number(fields["threshold"]), max_skip=whole(fields["max_skip"]), retention=number(fields["retention"])
+    )

@@ -1,0 +1,39 @@
+"""The curves that come with MagCache, one JSON file each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..errors import UnknownCurveError
+from .curve import MagnitudeCurve
+
+_FOLDER = Path(__file__).parent
+_VARIANT = re.compile(r"(?P<name>.+)_(?P<steps>\d+)steps")
+
+
+def known_curves() -> list[str]:
+    """Names of the shipped curves, without the variants measured at another step count."""
+    return sorted(name for name in _files() if not _VARIANT.fullmatch(name))
+
+
+def load_curve(name: str, steps: int | None = None) -> MagnitudeCurve:
+    """The shipped curve `name`; where it was measured at several step counts, the one for a run of `steps`.
+
+    That is the one with the fewest steps that are not less than `steps`, or else the one with the most.
+    Raises `UnknownCurveError`.
+    """
+    files = _files()
+    if name not in files:
+        raise UnknownCurveError(f"There is no curve named {name!r}. Known: {', '.join(known_curves())}.")
+    curve = MagnitudeCurve.load(files[name])
+    if steps is None or curve.steps >= steps:
+        return curve
+    variants = {int(found["steps"]): path for key, path in files.items() if (found := _VARIANT.fullmatch(key)) and found["name"] == name}
+    longer = sorted(count for count in variants if count > curve.steps)
+    chosen = next((count for count in longer if count >= steps), longer[-1] if longer else None)
+    return curve if chosen is None else MagnitudeCurve.load(variants[chosen])
+
+
+def _files() -> dict[str, Path]:
+    return {path.stem: path for path in _FOLDER.glob("*.json")}

@@ -1,0 +1,107 @@
+"""The mode of a run that measures a curve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..curves.averaging import averaged
+from ..curves.curve import MagnitudeCurve
+from ..curves.store import CurveStore
+from ..errors import CalibrationError
+from ..planning.plan import Reason, compute_all
+from ..reports.run_report import RunLabel, RunReport
+from .recorder import Recorder
+from .run_setup import AUTO, Conclusion, RunFacts, RunSetup, serves
+
+ALIASES = {
+    "chroma_calibration": "chroma",
+    "flux_calibration": "flux",
+    "flux_kontext_calibration": "flux_kontext",
+    "hunyuanvideo1.5": "hunyuan_video1.5",
+}
+"""Names that the published calibration node used."""
+
+_WHOLE_BEGIN, _WHOLE_END = 0.9, 0.7
+"""A run covers a whole schedule if it begins above, ends at 0 and is last evaluated below these parts of the model's largest sigma."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationMode:
+    """Compute everything, record it, and save the curve under `name`, or under a name of the model's own."""
+
+    model_type: str
+    name: str
+    average: bool = False
+    """Whether a curve that exists under this name is averaged with the new one."""
+    saved: Callable[[MagnitudeCurve, Path], None] = lambda curve, path: None
+    """Is called with the curve and the path at which it was saved."""
+
+    def setup(self, run: RunFacts, store: CurveStore) -> RunSetup:
+        recorder = Recorder()
+        return RunSetup(
+            compute_all(run.sigmas, Reason.NO_CURVE),
+            RunLabel("calibrating"),
+            recorder=recorder,
+            conclude=lambda report: self._conclude(report, recorder, run, store),
+        )
+
+    def _conclude(self, report: RunReport, recorder: Recorder, run: RunFacts, store: CurveStore) -> Conclusion:
+        if not report.events:
+            return Conclusion("")
+        _check_measurable(report, recorder, run)
+        kind = ALIASES.get(self.model_type, self.model_type)
+        kind = run.kind if kind == AUTO else kind
+        provenance = {
+            "source": "calibration",
+            "model": kind,
+            "fingerprint": run.fingerprint,
+            "steps": len(run.sigmas),
+            "latent": list(run.model.latent),
+            "cfg": run.guidance,
+        }
+        measured = recorder.sigmas
+        name = (self.name or f"{kind}-{run.fingerprint[:8]}") + (_part(measured, run) if measured else "")
+        curve = recorder.curve(name, run.family.name, provenance)
+        if self.average and curve.name in store.own_files():
+            curve = averaged(store.load(curve.name, curve.steps), curve)
+        path = store.save(curve)
+        self.saved(curve, path)
+        return Conclusion(_told(curve, path, run, store), curve.mean_ratios_at(report.plan.sigmas))
+
+
+def _check_measurable(report: RunReport, recorder: Recorder, run: RunFacts) -> None:
+    """Raise `CalibrationError` if the run does not show what the model does in an ordinary one."""
+    if report.disturbances:
+        raise CalibrationError(
+            f"Nothing was calibrated, because {report.disturbances[0].value}. Run once without the node that does this, then again with it."
+        )
+    if run.adds_noise:
+        raise CalibrationError(
+            "Nothing was calibrated, because this sampler adds noise (or cannot be tried out), so residuals jump from step to step. "
+            "Calibrate with a sampler such as euler; the curve then serves every sampler."
+        )
+    evaluated = min((event.sigma for event in report.events), default=0.0)
+    if recorder.sigmas and recorder.sigmas[-1] > evaluated * (1 + 1e-3):
+        raise CalibrationError(
+            f"Nothing was calibrated, because the model was last seen at sigma {recorder.sigmas[-1]:.4g} of a run that went down to "
+            f"{evaluated:.4g}: another node changed its blocks or skipped them. Calibrate without it."
+        )
+
+
+def _part(measured: list[float], run: RunFacts) -> str:
+    """What to add to a curve's name if the run was a part of a schedule."""
+    reaches_end = run.closing_sigma == 0 and measured[-1] < _WHOLE_END * run.sigma_max
+    if reaches_end:
+        return "" if measured[0] > _WHOLE_BEGIN * run.sigma_max else f"-below{measured[0]:.2f}"
+    return f"-{measured[0]:.3f}-to-{measured[-1]:.3f}"
+
+
+def _told(curve: MagnitudeCurve, path: Path, run: RunFacts, store: CurveStore) -> str:
+    """What to tell of a calibration: a promise only if the next run of this kind will find it."""
+    runs = curve.provenance.get("runs", 1)
+    text = f"MagCache: calibrated on {curve.steps} steps" + (f", the mean of {runs} runs" if runs > 1 else "")
+    found = store.own_curve_of(run.fingerprint, run.kind, run.sigmas)
+    promise = "the next run of this model is faster" if found is not None and serves(found, run) else "it covers too little of this run"
+    return f"{text}, nothing skipped yet · saved {path} · {promise}"

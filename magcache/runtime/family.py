@@ -1,0 +1,83 @@
+"""What MagCache needs to know of an architecture: where its blocks and tokens are, and which curve belongs to which model of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What can be seen of a model and of the run it is about to do."""
+
+    config: Mapping[str, Any]
+    """Dimensions and inputs of the model: ComfyUI's `unet_config`, or the configuration of a diffusers model."""
+    sigmas: tuple[float, ...] = ()
+    """Noise levels of the run, one a step, and the closing one."""
+    latent: tuple[int, ...] = ()
+    """Shape of the latent, (batch, channels, …, height, width)."""
+    conditioning: frozenset[str] = field(default_factory=frozenset)
+    """Names of everything the conditionings carry, such as `reference_latents`."""
+
+    @property
+    def area(self) -> int:
+        """Latent cells of a picture or frame; 8 × 8 pixels each in most models."""
+        return self.latent[-1] * self.latent[-2] if len(self.latent) > 3 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Tokens that run through the whole block stack: those of the image or the video, or those of its sound."""
+
+    hidden: str
+    """Name of the tokens among the first block's arguments."""
+    tail: str
+    """Dotted path of the module that gets the tokens, as its first argument, right after the last block."""
+    position: int = 0
+    """Their position among the first block's arguments if they are not passed by name."""
+    align: Literal["end", "start"] = "end"
+    """Which of the first block's tokens the tail gets if it gets fewer: the last (others stood in front of them) or the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """An architecture. To add one see docs/add_a_family.md."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Class names of the models that are built like this. A subclass of one of them counts too."""
+    blocks: tuple[str, ...]
+    """Dotted paths of the block lists, in the order in which the forward runs them. Emptying all of them skips the stack."""
+    streams: tuple[Stream, ...]
+    """The tokens whose change over the stack is the residual."""
+    identify: Callable[[ModelFacts], str | None] = lambda facts: None
+    """The curve that was measured on a model, None if there is none."""
+    refuses: Callable[[Mapping[str, Any]], bool] = lambda options: False
+    """Whether the host's options of a forward forbid watching and skipping, such as a cache that the blocks write themselves."""
+
+    def fits(self, model: nn.Module) -> bool:
+        """Whether `model` is of this family and has every part that the family names."""
+        if not set(self.classes) & {base.__name__ for base in type(model).__mro__}:
+            return False
+        lists = [submodule(model, path) for path in self.blocks]
+        return (
+            all(isinstance(found, nn.ModuleList) for found in lists)
+            and any(len(found) for found in lists if isinstance(found, nn.ModuleList))
+            and all(submodule(model, stream.tail) is not None for stream in self.streams)
+        )
+
+
+def find_family(families: Sequence[Family], model: nn.Module) -> Family | None:
+    """The family of a model, None if there is none."""
+    return next((family for family in families if family.fits(model)), None)
+
+
+def submodule(model: nn.Module, path: str) -> nn.Module | None:
+    """The module at a dotted path of `model`, None if there is none."""
+    found: nn.Module | None = model
+    for name in path.split("."):
+        found = None if found is None else found._modules.get(name)  # Plain look-up: what torch.compile's guards watch.
+    return found

@@ -1,0 +1,327 @@
+"""The plan of a run: its invariants for any run, its windows and vetoes, and the words it refuses settings with."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from magcache import MagnitudeCurve, Plan, ThresholdSettings, load_curve, plan_by_threshold, published_rule
+from magcache.curves.curve import same_sigma
+from magcache.errors import SettingsError
+from magcache.planning.plan import compute_all
+
+examples = settings(deadline=None, max_examples=80, database=None)
+EAGER: dict[str, Any] = {"threshold": 1e9, "max_skip": 1000, "retention": 0.0}
+
+
+def flat(steps: int = 10, **changes: Any) -> MagnitudeCurve:
+    """A curve whose ratios are all 1, so that nothing but the settings keeps a step from being reused."""
+    sigmas = tuple(1 - step / steps for step in range(steps))
+    return MagnitudeCurve(name="flat", family="flux", sigmas=sigmas, ratios={"cond": (1.0,) * steps}, **changes)
+
+
+@st.composite
+def curves(draw: st.DrawFn) -> MagnitudeCurve:
+    steps = draw(st.integers(2, 30))
+    rows = st.lists(st.floats(0.7, 1.4), min_size=steps - 1, max_size=steps - 1).map(lambda row: (1.0, *row))
+    return MagnitudeCurve(
+        name="drawn",
+        family="flux",
+        sigmas=tuple(1 - step / steps for step in range(steps)),
+        ratios=draw(st.dictionaries(st.sampled_from(["cond", "uncond", "ref"]), rows, min_size=1)),
+        masked=tuple(draw(st.sets(st.integers(1, steps - 1), max_size=1))),
+        vetoes=tuple(draw(st.lists(st.floats(0, 1), max_size=2))),
+        gate=draw(st.none() | st.floats(0, 0.5)),
+    )
+
+
+wishes = st.builds(
+    ThresholdSettings,
+    threshold=st.floats(0, 2),
+    max_skip=st.integers(0, 8),
+    retention=st.floats(0, 1) | st.sampled_from([0.0, 0.1, 0.2]),
+    start_step=st.integers(0, 12),
+    end_step=st.integers(-12, 40),
+)
+runs = st.lists(st.floats(0, 1.5), max_size=40, unique=True).map(lambda sigmas: tuple(sorted(sigmas, reverse=True)))
+any_runs = st.lists(st.floats() | st.floats(0, 1), max_size=12).map(tuple)
+
+
+def longest_reuse(plan: Plan) -> int:
+    longest = gap = 0
+    for reuse in plan.reused:
+        gap = gap + 1 if reuse else 0
+        longest = max(longest, gap)
+    return longest
+
+
+def skippable(curve: MagnitudeCurve, run: tuple[float, ...], wish: ThresholdSettings) -> set[int]:
+    """Steps that the windows, the vetoes and the gate leave to the rule."""
+    end = wish.end_step if wish.end_step >= 0 else len(run) + wish.end_step
+    steps = set(range(max(1, int(len(run) * wish.retention), wish.start_step), min(len(run), end + 1)))
+    for veto in curve.vetoes:
+        nearest = min(abs(sigma - veto) for sigma in run) if run else 0
+        steps -= {next(step for step, sigma in enumerate(run) if abs(sigma - veto) == nearest)} if run else set()
+    if curve.gate is not None:
+        for branch in curve.ratios:
+            steps -= {step for step, ratio in enumerate(curve.ratios_at(run, branch)) if abs(ratio - 1) > curve.gate}
+    return steps
+
+
+# The rule, for any run
+
+
+@examples
+@given(curves(), runs, wishes)
+def test_follows_the_paper(curve: MagnitudeCurve, run: tuple[float, ...], wish: ThresholdSettings):
+    """Against a second transcription of the rule (arXiv:2506.09045, Alg. 1), from the last computed step afresh for each step."""
+    plan = plan_by_threshold(curve, run, wish)
+    ratios = {branch: curve.ratios_at(run, branch) for branch in curve.ratios}
+    free = skippable(curve, run, wish) if wish.threshold > 0 else set()
+    source = -1
+    for step in range(len(run)):
+        error = max(sum(abs(1 - math.prod(row[source + 1 : upto + 1])) for upto in range(source + 1, step + 1)) for row in ratios.values())
+        if abs(error - wish.threshold) > 1e-9:
+            assert plan.reused[step] == (step in free and step - source <= wish.max_skip and error <= wish.threshold)
+        assert plan.errors[step] == (pytest.approx(error) if plan.reused[step] else 0)
+        source = source if plan.reused[step] else step
+
+
+@examples
+@given(curves(), runs, wishes)
+def test_invariants(curve: MagnitudeCurve, run: tuple[float, ...], wish: ThresholdSettings):
+    plan = plan_by_threshold(curve, run, wish)
+    assert plan == plan_by_threshold(curve, list(run), wish)
+    assert plan.steps == len(plan.reused) == len(plan.errors) == len(plan.decisions) == len(run)
+    assert plan.reused[:1] in ((), (False,))
+    assert longest_reuse(plan) <= wish.max_skip
+    assert max(plan.errors, default=0) <= wish.threshold
+    assert {step for step, reuse in enumerate(plan.reused) if reuse} <= skippable(curve, run, wish)
+
+
+@examples
+@given(curves(), runs, wishes)
+def test_counts_and_sources_agree(curve: MagnitudeCurve, run: tuple[float, ...], wish: ThresholdSettings):
+    plan = plan_by_threshold(curve, run, wish)
+    assert plan.nfe == sum(not reuse for reuse in plan.reused) == plan.decisions.count("compute")
+    assert plan.speedup == (len(run) / plan.nfe if run else 1)
+    sources = [plan.source(step) for step in range(len(run))]
+    for step, source in enumerate(sources):
+        assert source <= step
+        assert not plan.reused[source]
+        assert all(plan.reused[source + 1 : step + 1])
+        if not plan.reused[step]:
+            assert plan.needs(step) == any(sources[later] == step for later in range(step + 1, len(run)))
+
+
+@examples
+@given(curves(), any_runs, wishes)
+def test_any_sigmas_get_a_plan(curve: MagnitudeCurve, run: tuple[float, ...], wish: ThresholdSettings):
+    plan = plan_by_threshold(curve, run, wish)
+    assert len(plan.reused) == len(run)
+    assert not any(plan.reused[:1])
+    if not all(map(math.isfinite, run)) or any(after >= before for before, after in pairwise(run)):
+        assert not any(plan.reused)
+    for sigma in (*run, 0.5, math.nan, math.inf):
+        assert plan.step_at(sigma) in (None, *range(len(run)))
+
+
+@pytest.mark.parametrize("off", [{"threshold": 0.0}, {"max_skip": 0}, {"retention": 1.0}, {"end_step": 0}, {"start_step": 50}])
+def test_off_means_off(off: dict[str, Any]):
+    plan = plan_by_threshold(flat(), flat().sigmas, ThresholdSettings(**(EAGER | off)))
+    assert plan == compute_all(flat().sigmas)
+    assert plan.speedup == 1
+
+
+def test_a_threshold_of_zero_does_not_reuse_even_what_is_equal():
+    assert plan_by_threshold(flat(), flat().sigmas, ThresholdSettings(threshold=0, max_skip=5, retention=0)).nfe == 10
+    assert plan_by_threshold(flat(), flat().sigmas, ThresholdSettings(threshold=1e-300, max_skip=5, retention=0)).nfe == 2
+
+
+@pytest.mark.parametrize("curve", [flat(), load_curve("flux")], ids=["plain", "with a veto"])
+@pytest.mark.parametrize(
+    ("run", "reused"),
+    [
+        ((), ()),
+        ((0.0,), (False,)),
+        ((1.0,), (False,)),
+        ((0.0, 0.0), (False, False)),
+        ((0.3, 0.3), (False, False)),
+        ((0.2, 0.4, 0.6), (False,) * 3),
+        ((0.6, 0.4, 0.5), (False,) * 3),
+        ((math.nan,), (False,)),
+        ((math.inf, 0.5), (False, False)),
+        ((0.5, -math.inf), (False, False)),
+    ],
+)
+def test_odd_runs(curve: MagnitudeCurve, run: tuple[float, ...], reused: tuple[bool, ...]):
+    assert plan_by_threshold(curve, run, ThresholdSettings(**EAGER)).reused == reused
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_short_runs(steps: int):
+    curve = load_curve("flux")
+    run = tuple(1 - step / steps for step in range(steps))
+    plan = plan_by_threshold(curve, run, ThresholdSettings(threshold=0.24, max_skip=5, retention=0.1))
+    assert plan.steps == steps
+    assert not plan.reused[0]
+
+
+def test_a_part_of_a_schedule():
+    """Denoise < 1 or a split sampler: the plan goes by sigma, not by step number."""
+    curve = load_curve("hunyuan_video")
+    run = curve.sigmas[30:]
+    plan = plan_by_threshold(curve, run, ThresholdSettings(threshold=0.24, max_skip=6, retention=0.0))
+    alone = published_rule((1.0, *curve.ratios["cond"][31:]), threshold=0.24, max_skip=6, start=1)
+    assert alone == tuple(step for step, reuse in enumerate(plan.reused) if reuse)
+    assert plan.nfe < len(run)
+
+
+# Windows, vetoes, branches
+
+
+@pytest.mark.parametrize(
+    ("wish", "reused"),
+    [
+        ({}, range(1, 10)),
+        ({"start_step": 3}, range(3, 10)),
+        ({"start_step": 1}, range(1, 10)),
+        ({"end_step": 9}, range(1, 10)),
+        ({"end_step": 99}, range(1, 10)),
+        ({"end_step": 5}, range(1, 6)),
+        ({"end_step": -1}, range(1, 10)),
+        ({"end_step": -2}, range(1, 9)),
+        ({"end_step": -9}, range(1, 2)),
+        ({"end_step": -10}, ()),
+        ({"end_step": -50}, ()),
+        ({"start_step": 4, "end_step": 4}, (4,)),
+        ({"start_step": 5, "end_step": 4}, ()),
+        ({"retention": 0.3}, range(3, 10)),
+        ({"retention": 0.39}, range(3, 10)),
+        ({"retention": 0.3, "start_step": 2}, range(3, 10)),
+        ({"retention": 0.3, "start_step": 6}, range(6, 10)),
+    ],
+)
+def test_window(wish: dict[str, Any], reused: Any):
+    plan = plan_by_threshold(flat(), flat().sigmas, ThresholdSettings(**(EAGER | wish)))
+    assert [step for step, reuse in enumerate(plan.reused) if reuse] == list(reused)
+
+
+@pytest.mark.parametrize("max_skip", [1, 2, 3, 4])
+def test_max_skip(max_skip: int):
+    plan = plan_by_threshold(flat(12), flat(12).sigmas, ThresholdSettings(**(EAGER | {"max_skip": max_skip})))
+    assert list(plan.reused) == [step % (max_skip + 1) > 0 for step in range(12)]
+
+
+def test_flux_never_reuses_step_11_of_28():
+    curve = load_curve("flux")
+    assert curve.steps == 28
+    assert [step for step, reuse in enumerate(plan_by_threshold(curve, curve.sigmas, ThresholdSettings(**EAGER)).reused) if not reuse] == [0, 11]
+    for threshold in (0.05, 0.24, 1.0):
+        for max_skip in range(1, 8):
+            assert not plan_by_threshold(curve, curve.sigmas, ThresholdSettings(threshold=threshold, max_skip=max_skip, retention=0.0)).reused[11]
+
+
+def test_a_veto_keeps_its_sigma_on_other_step_counts():
+    curve = load_curve("flux")
+    run = tuple(1 - step / 50 for step in range(50))
+    computed = [run[step] for step, reuse in enumerate(plan_by_threshold(curve, run, ThresholdSettings(**EAGER)).reused) if not reuse]
+    assert computed == [1.0, pytest.approx(curve.vetoes[0], abs=0.01)]
+
+
+def test_gate():
+    ratios = (1.0, 1.0, 1.05, 1.0, 0.9, 1.0, 1.0)
+    curve = MagnitudeCurve(name="x", family="flux", sigmas=(0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), ratios={"cond": ratios}, gate=0.06)
+    assert plan_by_threshold(curve, curve.sigmas, ThresholdSettings(**EAGER)).reused == (False, True, True, True, False, True, True)
+
+
+def test_branches_decide_as_one():
+    calm, wild = (1.0,) * 6, (1.0, 1.3, 1.3, 1.0, 1.3, 1.0)
+    sigmas = (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+    wish = ThresholdSettings(threshold=0.4, max_skip=9, retention=0.0)
+
+    def reused(**ratios: tuple[float, ...]) -> tuple[bool, ...]:
+        return plan_by_threshold(MagnitudeCurve(name="x", family="flux", sigmas=sigmas, ratios=ratios), sigmas, wish).reused
+
+    alone = reused(cond=wild)
+    assert alone == (False, True, False, True, True, False)
+    assert reused(cond=calm, uncond=wild) == reused(cond=wild, uncond=calm) == reused(cond=wild, uncond=wild) == alone
+    assert reused(cond=calm, uncond=calm) == (False, True, True, True, True, True)
+
+
+def test_errors_are_those_of_the_worst_branch():
+    ratios = {"cond": (1.0, 1.1, 1.1), "uncond": (1.0, 0.8, 1.0)}
+    curve = MagnitudeCurve(name="x", family="flux", sigmas=(0.9, 0.6, 0.3), ratios=ratios)
+    plan = plan_by_threshold(curve, curve.sigmas, ThresholdSettings(**EAGER))
+    assert plan.errors == pytest.approx((0, 0.2, 0.4))
+
+
+def test_published_rule_restarts_its_error_at_a_computed_step():
+    assert published_rule((1.0, 1.1, 1.1, 1.1, 1.1), threshold=0.35, max_skip=9, start=1) == (1, 2, 4)
+    assert published_rule((1.0, 1.1, 1.1, 1.1, 1.1), threshold=0.35, max_skip=9, start=2) == (2, 3)
+    assert published_rule((1.0, 1.1, 1.1, 1.1, 1.1), threshold=0.35, max_skip=9, start=1, never={1}) == (2, 3)
+    assert published_rule((1.0, 1.1, 1.2, 1.1, 1.1), threshold=0.35, max_skip=9, start=1, gate=0.15) == (1, 3, 4)
+    assert published_rule((), threshold=0.35, max_skip=9, start=1) == ()
+
+
+def test_error_may_reach_the_threshold():
+    ratios = (1.0, 1.5, 1.0)
+    assert published_rule(ratios, threshold=1.0, max_skip=9, start=1) == (1, 2)
+    assert published_rule(ratios, threshold=math.nextafter(1.0, 0), max_skip=9, start=1) == (1,)
+
+
+# Where an evaluation belongs
+
+
+def test_step_at():
+    plan = compute_all((1.0, 0.8, 0.5, 0.1))
+    assert [plan.step_at(sigma) for sigma in plan.sigmas] == [0, 1, 2, 3]
+    assert [plan.step_at(sigma) for sigma in (0.9, 0.81, 0.6, 0.3, 0.05, 0.0)] == [0, 0, 1, 2, 3, 3]
+    assert [plan.step_at(sigma) for sigma in (0.80001, 0.79999, 1.00001)] == [1, 1, 0]
+    assert [plan.step_at(sigma) for sigma in (1.01, 14.6, math.inf, math.nan)] == [None] * 4
+    assert compute_all(()).step_at(0.5) is None
+
+
+@examples
+@given(runs, st.floats(0, 2))
+def test_step_at_finds_the_step_that_holds_sigma(run: tuple[float, ...], sigma: float):
+    plan = compute_all(run)
+    assert [plan.step_at(begin) for begin in run] == list(range(len(run)))
+    step = plan.step_at(sigma)
+    if step is None:
+        assert not run or sigma > run[0]
+    else:
+        assert run[step] >= sigma or same_sigma(run[step], sigma)
+        assert step + 1 == len(run) or run[step + 1] < sigma
+
+
+# ThresholdSettings
+
+
+@pytest.mark.parametrize(
+    ("wish", "complaint"),
+    [
+        ({"threshold": -1.0}, "threshold is -1.0"),
+        ({"threshold": -1e-9}, "threshold is -1e-09"),
+        ({"threshold": math.nan}, "threshold is nan"),
+        ({"threshold": math.inf}, "threshold is inf"),
+        ({"max_skip": -1}, r"max_skip \(K\) is -1"),
+        ({"retention": -0.1}, "retention is -0.1"),
+        ({"retention": 1.1}, "retention is 1.1"),
+        ({"retention": math.nan}, "retention is nan"),
+        ({"start_step": -1}, "start step is -1"),
+    ],
+)
+def test_settings_out_of_range(wish: dict[str, Any], complaint: str):
+    with pytest.raises(SettingsError, match=f"The {complaint}; it must be|{complaint}; it must be"):
+        ThresholdSettings(**({"threshold": 0.1, "max_skip": 3} | wish))
+
+
+def test_settings_at_the_ends_of_their_ranges():
+    for retention in (0, 1):
+        ThresholdSettings(threshold=0, max_skip=0, retention=retention, start_step=0, end_step=-100)

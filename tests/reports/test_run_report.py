@@ -1,0 +1,156 @@
+"""What is told about a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from magcache.planning.plan import Plan
+from magcache.reports.run_report import CALIBRATION, Event, RunReport
+
+
+def report(decisions: str, seconds: tuple[float, ...] = (), steps: int | None = None, residual_bytes: int = 0) -> RunReport:
+    """A run written as one letter an evaluation: c computed, r reused, x planned to be reused but computed."""
+    events = [Event(1 - i / 50, i, planned=letter in "rx", reused=letter == "r") for i, letter in enumerate(decisions)]
+    count = len(decisions) if steps is None else steps
+    plan = Plan(tuple(1 - i / 50 for i in range(count)), tuple(letter in "rx" for letter in decisions[:count]), (0.0,) * count)
+    return RunReport.of("flux", plan, events, seconds, residual_bytes)
+
+
+def test_counts():
+    run = report("ccrrxrc")
+    assert (run.evaluations, run.reused, run.nfe, run.refused) == (7, 3, 4, 1)
+    assert run.predicted == 7 / 4
+
+
+def test_nothing_happened():
+    run = report("")
+    assert (run.evaluations, run.nfe, run.predicted, run.measured) == (0, 0, 1.0, None)
+    assert run.warning() is None
+    assert run.line() == "MagCache: 0 evaluations · 0 reused · NFE 0 · predicted 1.00× · curve flux"
+
+
+def test_measured_speedup():
+    assert report("crcr", (1.0, 0.1, 1.0, 0.1)).measured == pytest.approx(4 / 2.2)
+    assert report("ccrcr", (5.0, 1.0, 0.1, 1.0, 0.1)).measured == pytest.approx(5 / 7.2), "a slow first step does not flatter"
+    assert report("crxr", (1.0, 0.1, 1.0, 0.1)).measured == pytest.approx(4 / 2.2), "a refused step is a computed one"
+
+
+@pytest.mark.parametrize(("decisions", "seconds"), [("cccc", (1.0,) * 4), ("crcr", ()), ("crcr", (0.0,) * 4), ("rr", (0.1, 0.1))])
+def test_no_measure_without_grounds(decisions: str, seconds: tuple[float, ...]):
+    run = report(decisions, seconds)
+    assert run.measured is None
+    assert "measured" not in run.line()
+    assert run.to_json()["measured_speedup"] is None
+
+
+def test_line():
+    run = report("crcrx", (1.0, 0.1, 1.0, 0.1, 1.0), residual_bytes=12_345_678)
+    assert run.line() == (
+        "MagCache: 5 evaluations · 2 reused · NFE 3 · predicted 1.67× · measured 1.56× · curve flux · residuals 12.3 MB · "
+        "1 computed although planned to be reused (no matching residual)"
+    )
+    assert "residuals 2.50 GB" in report("cr", residual_bytes=2_500_000_000).line()
+    assert "residuals" not in report("cr").line()
+    assert "although" not in report("cr").line()
+
+
+def test_no_warning_when_something_was_reused():
+    assert report("cccr").warning() is None
+    assert report("ccxr").warning() is None
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (report("cccc"), "With 4 steps there is little to skip"),
+        (report("cxxx"), "With 4 steps there is little to skip"),
+        (report("c" * 8 + "c" * 8, steps=8), "With 8 steps"),
+        (report("c" * 10 + "x" * 10), "the conditioning, the size or the patches changed between steps"),
+        (report("c" * 10), "raise speedup (MagCache Auto), or raise magcache_thresh"),
+    ],
+    ids=["few steps", "few steps refused", "few steps many evaluations", "refused", "nothing"],
+)
+def test_warning(run: RunReport, words: str):
+    warning = run.warning()
+    assert warning is not None
+    assert warning.startswith("MagCache: nothing was skipped")
+    assert words in warning
+
+
+def test_to_json():
+    run = report("crx", (1.0, 0.25, 1.0), residual_bytes=64)
+    document = json.loads(json.dumps(run.to_json(), allow_nan=False))
+    assert document == {
+        "curve": "flux",
+        "steps": 3,
+        "evaluations": 3,
+        "nfe": 2,
+        "predicted_speedup": 1.5,
+        "measured_speedup": 3 / 2.25,
+        "residual_bytes": 64,
+        "sigmas": [1.0, 0.98, 0.96],
+        "decisions": ["compute", "reuse", "compute"],
+        "seconds": [1.0, 0.25, 1.0],
+    }
+
+
+def of_steps(*letters: str, planned: str, seconds: tuple[float, ...] = ()) -> RunReport:
+    """A run with a group of evaluations for each step, as a sampler such as Heun makes."""
+    plan = Plan(tuple(1 - i / 50 for i in range(len(planned))), tuple(letter == "r" for letter in planned), (0.0,) * len(planned))
+    events = [Event(plan.sigmas[step], step, plan.reused[step], letter == "r") for step, group in enumerate(letters) for letter in group]
+    return RunReport.of("flux", plan, events, seconds, 0)
+
+
+def test_evaluations_of_a_step_are_put_together():
+    run = of_steps("c", "cc", "rr", "rc", planned="ccrr", seconds=(1.0, 1.0, 2.0, 0.25, 0.5, 0.25, 1.0))
+    steps = run.outcomes()
+    assert [step.evaluations for step in steps] == [1, 2, 2, 2]
+    assert [step.computed for step in steps] == [1, 2, 0, 1]
+    assert [step.refused for step in steps] == [0, 0, 0, 1]
+    assert [step.reused for step in steps] == [False, False, True, False]
+    assert [step.seconds for step in steps] == [1.0, 3.0, 0.75, 1.25]
+    assert [step.sigma for step in steps] == list(run.plan.sigmas)
+
+
+def test_a_step_is_only_told_what_is_known():
+    run = of_steps("c", "cc", "r", planned="ccrr", seconds=(1.0, 0.5))
+    first, second, third, last = run.outcomes()
+    assert (first.seconds, second.seconds, third.seconds) == (1.0, None, None)
+    assert (last.evaluations, last.reused) == (0, False), "a step that was not reached is not reused"
+    assert {step.ratio for step in run.outcomes()} == {None}
+    assert [step.ratio for step in replace(run, ratios=(1.0, 0.9, 0.8, 0.7)).outcomes()] == [1.0, 0.9, 0.8, 0.7]
+
+
+def test_an_evaluation_outside_of_the_plan_belongs_to_no_step():
+    run = report("cr")
+    run = replace(run, events=(Event(2.0, None, False, False), *run.events), seconds=(1.0, 2.0, 0.5))
+    assert [step.seconds for step in run.outcomes()] == [2.0, 0.5]
+    assert run.evaluations == 3
+
+
+def test_status():
+    assert report("c", steps=28).status(1, 28) == "1 of 28 steps · 0 skipped"
+    assert report("ccrr", (1.0, 1.0, 0.25, 0.25), steps=28).status(4, 28) == "4 of 28 steps · 2 skipped · 1.6× so far"
+    assert report("ccrr", (1.0, 1.0), steps=28).status(4, 28) == "4 of 28 steps · 2 skipped", "the device has not come that far"
+    assert of_steps("c", "cc", "rr", "r", planned="ccrr").status(4, 4) == "4 of 4 steps · 2 skipped", "steps, not evaluations"
+    assert replace(report("cc"), curve=CALIBRATION).status(2, 28) == "2 of 28 steps · measuring"
+
+
+def test_table():
+    run = replace(report("crx", (1.0, 0.0125, 2.0)), ratios=(1.0, 1.0204, 0.9))
+    run = replace(run, plan=replace(run.plan, errors=(0.0, 0.0345, 0.1)))
+    assert run.table().splitlines() == [
+        "step    sigma   ratio   error        ms  blocks",
+        "   0   1.0000   1.000            1000.0  computed",
+        "   1   0.9800   1.020   0.035      12.5  reused",
+        "   2   0.9600   0.900   0.100    2000.0  computed, planned to be reused",
+    ]
+    unknown = report("c", steps=2).table().splitlines()
+    assert unknown[1:] == ["   0   1.0000                            computed", "   1   0.9800                            not reached"]
+
+
+def test_a_calibration_is_not_warned_of():
+    assert replace(report("c" * 20), curve=CALIBRATION).warning() is None

@@ -1,0 +1,25 @@
+"""What is chosen of a Pareto front."""
+
+from __future__ import annotations
+
+import pytest
+
+from magcache.server.tune.selection import Goal
+from magcache.server.tune.study import Tried
+
+FRONT = [Tried(number, {}, nfe, 20, psnr) for number, (nfe, psnr) in enumerate([(6, 28.0), (8, 34.0), (10, 36.0), (14, 41.0)])]
+
+
+@pytest.mark.parametrize(
+    ("goal", "expected"),
+    [
+        (Goal(min_psnr=35), [2, 3]),
+        (Goal(min_psnr=50), []),
+        (Goal(max_seconds=5), [2, 1, 0]),
+        (Goal(max_seconds=2), []),
+        (Goal(min_psnr=30, max_seconds=6), [1, 2]),
+    ],
+    ids=str,
+)
+def test_the_fastest_above_a_floor_or_the_closest_within_a_budget(goal: Goal, expected: list[int]):
+    assert [tried.number for tried in goal.ordered(FRONT, lambda speedup: 10 / speedup)] == expected
