@@ -7,7 +7,7 @@ WEB_DIRECTORY = "./web"
 
 async def comfy_entrypoint():
     try:
-        from __init__.magcache.comfyui.nodes import MagCacheExtension
+        from .magcache.comfyui.extension import MagCacheExtension
     except ImportError:
         logging.exception("MagCache could not be loaded. It needs ComfyUI 0.16.3 or newer.")
         raise

@@ -10,15 +10,17 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-OURS = "MagCache"
-_STYLES = {OURS: ("#d62728", 2.6), "plain sampling, fewer steps": ("#222222", 1.8), "published rule": ("#1f77b4", 1.8)}
+from benchmarks.quality_methods import OURS, PLAIN, RULE
+
+_STYLES = {OURS: ("#d62728", 2.6), PLAIN: ("#222222", 1.8), RULE: ("#1f77b4", 1.8)}
+"""Colour and line width of the methods that stand out."""
 _OTHERS = ["#7fb2d9", "#ff9f1c", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#98df8a", "#7f7f7f", "#c5b0d5"]
 _LOWEST_DB = 15
-"""Below this a picture has nothing to do with the one it is compared with; the figure leaves it out."""
+"""The figure starts at this PSNR: a picture below it has nothing in common with its reference."""
 
 
 def write(models: dict[str, Any], folder: Path) -> None:
-    """`quality.md` and `quality.png` in `folder`."""
+    """Write `quality.md` and `quality.png` into `folder`."""
     (folder / "quality.md").write_text("\n".join(_lines(models)) + "\n", encoding="utf-8")
     names = list(dict.fromkeys(name for model in models.values() for name in _by_method(model)))
     others = zip((name for name in names if name not in _STYLES), itertools.cycle(_OTHERS))
@@ -40,6 +42,7 @@ def write(models: dict[str, Any], folder: Path) -> None:
 
 
 def _by_method(model: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The scores of a model by the name of their method."""
     methods: dict[str, list[dict[str, Any]]] = {}
     for score in model["scores"]:
         methods.setdefault(score["method"], []).append(score)
@@ -47,6 +50,7 @@ def _by_method(model: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _lines(models: dict[str, Any]) -> Iterator[str]:
+    """The lines of the page."""
     yield "# Quality at an equal number of evaluations"
     yield ""
     yield "Measured by `python -m benchmarks.quality`. PSNR in dB to sampling in full, mean / worst prompt;"
@@ -71,6 +75,7 @@ def _lines(models: dict[str, Any]) -> Iterator[str]:
 
 
 def _cell(score: dict[str, Any], key: str, digits: int) -> str:
+    """Mean and worst prompt, and the number of evaluations where it differs from that of the column."""
     worst = max(score[key]) if key == "latent_error" else min(score[key])
     text = f"{fmean(score[key]):.{digits}f} / {worst:.{digits}f}"
     return text if abs(score["nfe"] - score["target"]) < 0.05 else f"{text} ({score['nfe']:.1f})"

@@ -1,4 +1,4 @@
-"""What the small models draw: in full, with MagCache, and by plain sampling with as few steps.
+"""Pictures of the small models: sampled in full, with MagCache, and plainly with as few steps as MagCache computes.
 
 python -m benchmarks.samples
 """
@@ -6,6 +6,7 @@ python -m benchmarks.samples
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,24 +14,25 @@ import matplotlib.pyplot as plt
 import numpy as np
 import typer
 
-from benchmarks.quality import BENCHES, Bench, make_cases, pictures
-from benchmarks.small.comfyui_host import Host, Setting, start_comfyui, with_magcache
+from benchmarks.small.cases import BENCHES, Bench, make_cases, pictures
+from benchmarks.small.comfyui_host import Host, start_comfyui, with_magcache
+from magcache.planning.budget import evaluations_for
+from magcache.runtime.calibration_mode import CalibrationMode
+from magcache.runtime.modes import SpeedupMode
 
 SPEEDUP = 2.5
 
 
 def draw(bench: Bench, prompts: int) -> tuple[list[str], dict[str, list[np.ndarray]]]:
-    """The prompts, and for each way of sampling a strip of frames (height, frames · width, 3) a prompt."""
-    from magcache.comfyui.modes import BudgetOutline, RecordingOutline
-
+    """The prompts, and for each way of sampling one strip of frames, (height, frames · width, 3), a prompt."""
     tuning, cases = make_cases(bench.small, prompts)
     setting = bench.setting
-    few = Setting(int(setting.steps / SPEEDUP), setting.guidance, shift=setting.shift)
+    few = replace(setting, steps=evaluations_for(setting.steps, SPEEDUP))
     with tempfile.TemporaryDirectory() as folder:
         host = Host(bench.small, Path(folder))
         model = host.model(setting.shift)
-        host.sample(with_magcache(model, RecordingOutline("auto", "own"))[0], tuning.prompt, tuning.noise, setting)
-        cached = with_magcache(model, BudgetOutline(SPEEDUP, "own"))[0]
+        host.sample(with_magcache(model, CalibrationMode("auto", "own"))[0], tuning.prompt, tuning.noise, setting)
+        cached = with_magcache(model, SpeedupMode(SPEEDUP, "own"))[0]
         ways = {f"all {setting.steps} steps": (model, setting), f"MagCache, {few.steps} evaluations": (cached, setting)}
         ways[f"plain, {few.steps} steps"] = model, few
         strips = {

@@ -1,8 +1,8 @@
-"""Hundreds of prompts on one real server, many of them cancelled: all must end, and the server's memory must stay as it is.
+"""Queue hundreds of prompts on one real server and cancel many of them: all must end, and the server's memory must not grow.
 
     python -m benchmarks.soak --prompts 300
 
-The same prompts are then sampled without MagCache's nodes, which shows what ComfyUI itself takes.
+The same prompts are then sampled without MagCache's nodes, which shows how much memory ComfyUI itself takes.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from typing import Annotated, Any
 import httpx
 import psutil
 import typer
-import websocket
 from rich.console import Console
 from rich.progress import track
 
 from magcache.demo.run import PROMPTS, demo_workflow, server_folder
+from magcache.server.events import EventStream, ServerError, ServerEvent
 from magcache.server.launch import NEWEST, Server, fetch_comfyui, serve
-from magcache.server.workflow import Workflow, WorkflowError
+from magcache.server.workflow import Workflow, WorkflowError, insert_node
 
-WAITING = 10
-"""Prompts that are queued together."""
+BATCH = 10
+"""Number of prompts that are queued together."""
+_MOST_SILENCES = 60
+"""A server that sends nothing this many times in a row, ten seconds each, hangs."""
 NODES: dict[str, dict[str, dict[str, Any]]] = {
     "plain": {},
     "rule": {"MagCache": {"model_type": "flux", "magcache_thresh": 0.24, "retention_ratio": 0.1, "magcache_K": 5}},
@@ -44,33 +46,36 @@ NODES: dict[str, dict[str, dict[str, Any]]] = {
         "MagCacheAuto": {"speedup": 2.0},
     },
 }
-"""What stands between the model and the sampler."""
+"""Nodes between the model and the sampler, with their inputs: a name of each choice, and the chain of nodes."""
 
 console = Console(stderr=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A prompt and its fate."""
+    """A prompt, and how it is cancelled if it is."""
 
     nodes: str
+    """One of `NODES`."""
     workflow: Workflow
     delete: bool = False
-    """Taken out of the queue before its turn."""
+    """Whether it is deleted from the queue before its turn."""
     interrupt_at: int | None = None
-    """The step at which it is interrupted."""
+    """The step after which it is interrupted; None if it is not."""
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """How a prompt ended, and the server's memory then. A deleted prompt ends with its batch."""
+class JobEnd:
+    """How a prompt ended. A deleted prompt ends with its batch."""
 
     how: str
+    """`finished`, `interrupted` or `deleted`."""
     rss_mb: float
+    """Resident memory of the server at that moment, in MiB."""
 
 
 def make_jobs(count: int, seed: int, magcache: bool = True) -> list[Job]:
-    """The same for the same seed; without `magcache` its nodes are left out of the same jobs."""
+    """`count` jobs, the same ones for the same seed. Without `magcache` they are the same but for MagCache's nodes, which are left out."""
     chance, jobs = random.Random(seed), list[Job]()
     for number in range(count):
         steps = chance.randint(6, 12)
@@ -81,76 +86,84 @@ def make_jobs(count: int, seed: int, magcache: bool = True) -> list[Job]:
         nodes = chance.choice(list(NODES))
         for node, inputs in NODES[nodes].items():
             if magcache or not node.startswith("MagCache"):
-                workflow[node] = {"class_type": node, "inputs": {"model": workflow["sampler"]["inputs"]["model"], **inputs}}
-                workflow["sampler"]["inputs"]["model"] = [node, 0]
+                workflow = insert_node(workflow, node, inputs, [("sampler", "model")], name=node)
         fate, step = chance.random(), chance.randrange(1, steps - 2)
-        last = number + 1 == count or (number + 1) % WAITING == 0  # Tells when all of a batch have ended.
+        last = number + 1 == count or (number + 1) % BATCH == 0  # Never cancelled: its end is that of the batch.
         jobs.append(Job(nodes, workflow, delete=fate < 0.15 and not last, interrupt_at=step if fate > 0.8 and not last else None))
     return jobs
 
 
-def run_jobs(server: Server, jobs: list[Job]) -> Iterator[End]:
-    """Queue all of `jobs`, a batch at a time. Raises `WorkflowError` when one fails."""
+def run_jobs(server: Server, jobs: list[Job]) -> Iterator[JobEnd]:
+    """Queue all of `jobs`, a batch at a time, and yield how each ended, in their order.
+
+    Raises `WorkflowError` if one fails, and `ServerError` if the server stops or hangs.
+    """
     name, process = uuid.uuid4().hex, psutil.Process(server.pid)
-    events = websocket.create_connection(f"ws://{server.address}/ws?clientId={name}", timeout=600)
-    with httpx.Client(base_url=f"http://{server.address}", timeout=600) as http, closing(events):
-        for first in range(0, len(jobs), WAITING):
-            batch = jobs[first : first + WAITING]
+    url = f"http://{server.address}"
+    with httpx.Client(base_url=url, timeout=600) as http, closing(EventStream(url, name)) as events:
+        for first in range(0, len(jobs), BATCH):
+            batch = jobs[first : first + BATCH]
             ids = [_queue(http, name, job.workflow) for job in batch]
             http.post("/queue", json={"delete": [id for id, job in zip(ids, batch, strict=True) if job.delete]})
             waiting = {id: job.interrupt_at for id, job in zip(ids, batch, strict=True) if job.interrupt_at is not None}
-            ends: dict[str, End] = {}
+            ends: dict[str, JobEnd] = {}
             while ids[-1] not in ends:
-                kind, data = _next(events)
-                id = data.get("prompt_id", "")
-                if kind == "execution_error":
+                event = _next_event(events, url)
+                data, id = event.data, event.data.get("prompt_id", "")
+                if event.type == "execution_error":
                     raise WorkflowError(f"{data['node_type']} failed: {data['exception_message'].strip()}")
-                if kind == "progress" and data["value"] >= waiting.get(id, data["max"] + 1):
+                if event.type == "progress" and data["value"] >= waiting.get(id, data["max"] + 1):
                     del waiting[id]
                     http.post("/interrupt", json={"prompt_id": id})
-                elif kind in ("execution_success", "execution_interrupted"):
-                    ends[id] = End("finished" if kind == "execution_success" else "interrupted", process.memory_info().rss / 2**20)
-            yield from (ends.get(id) or End("deleted", ends[ids[-1]].rss_mb) for id in ids)
+                elif event.type in ("execution_success", "execution_interrupted"):
+                    how = "finished" if event.type == "execution_success" else "interrupted"
+                    ends[id] = JobEnd(how, process.memory_info().rss / 2**20)
+            yield from (ends.get(id) or JobEnd("deleted", ends[ids[-1]].rss_mb) for id in ids)
 
 
 def complaints(log: str) -> list[str]:
-    """The lines of a server's log that tell of a failure."""
+    """The lines of a server's log that report a failure."""
     return re.findall(r"^.*(?:Traceback|\[ERROR\]|!!!|rror:).*$", log, re.MULTILINE)
 
 
 def soak(count: int, seed: int, magcache: bool) -> dict[str, Any]:
+    """Run `count` jobs on a server of their own; return how they ended, the complaints in its log and its memory in MiB."""
     jobs = make_jobs(count, seed, magcache)
     with server_folder() as base, serve(fetch_comfyui(NEWEST), base, ["--cpu", "--disable-metadata"]) as server:
         read = len(server.log.read_text())
         ends = list(track(run_jobs(server, jobs), "with MagCache" if magcache else "without", count, console=console))
-        said = complaints(server.log.read_text()[read:])
+        found = complaints(server.log.read_text()[read:])
     memory = [end.rss_mb for end in ends]
     early, late = median(memory[count // 5 : count * 2 // 5]), median(memory[count * 4 // 5 :])
     return {
         **Counter(end.how for end in ends),
         "jobs": Counter(job.nodes for job in jobs),
-        "complaints_in_log": said,
+        "complaints_in_log": found,
         "rss_mb": {"second_fifth": early, "last_fifth": late, "after_every_tenth": [round(each, 1) for each in memory[9::10]]},
     }
 
 
 def _queue(http: httpx.Client, client: str, workflow: Workflow) -> str:
+    """The id under which the server queued a workflow. Raises `WorkflowError`."""
     answer = http.post("/prompt", json={"prompt": workflow, "client_id": client})
     if answer.is_error:
         raise WorkflowError(f"The server refused a workflow: {answer.text}")
     return answer.json()["prompt_id"]
 
 
-def _next(events: websocket.WebSocket) -> tuple[str, dict[str, Any]]:
-    while True:
-        message = events.recv()
-        if isinstance(message, str):  # Others are previews.
-            event = json.loads(message)
-            return event["type"], event["data"]
+def _next_event(events: EventStream, url: str) -> ServerEvent:
+    """The next event that is no text of a node. Raises `ServerError`."""
+    silences = 0
+    while silences < _MOST_SILENCES:
+        event = events.receive()
+        if isinstance(event, ServerEvent):
+            return event
+        silences = silences + 1 if event is None else 0
+    raise ServerError(url, "it sent nothing for ten minutes")
 
 
 def main(
-    prompts: Annotated[int, typer.Option(min=20)] = 300,
+    prompts: Annotated[int, typer.Option(min=20, help="Number of prompts.")] = 300,
     seed: int = 0,
     out: Annotated[Path, typer.Option(help="Folder for soak.json.")] = Path(__file__).parent / "results",
 ) -> None:

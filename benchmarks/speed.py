@@ -1,9 +1,9 @@
-"""What a skipped step costs, and how much of the predicted speed-up a whole run keeps, on the small models in ComfyUI.
+"""The cost of a skipped step, and the measured beside the predicted speed-up of whole runs, on the small models in ComfyUI.
 
     python -m benchmarks.speed
 
-At the size that the models draw and at a larger one, where a step has more of the work that a real model's has. Runs with and without
-MagCache take turns; figures are medians.
+It measures at the size that the models draw and at a larger one, where a step is more like that of a full-size model: more of its time
+is spent in the blocks. Runs with and without MagCache take turns; figures are medians.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ import torch
 import typer
 from rich.console import Console
 
-from benchmarks.quality import BENCHES, Bench, Case, make_cases
+from benchmarks.small.cases import BENCHES, Bench, Case, make_cases
 from benchmarks.small.comfyui_host import Host, start_comfyui, with_magcache
+from magcache.runtime.calibration_mode import CalibrationMode
+from magcache.runtime.modes import SpeedupMode
 
 LARGER = {"image": 4, "video": 2}
-"""Times as wide and as high."""
+"""Factor of the width and of the height of the larger size."""
 console = Console()
 
 
 def enlarged(case: Case, factor: int) -> Case:
-    """The prompt with noise for a picture `factor` times as wide and high."""
+    """The same prompt with new noise for a picture `factor` times as wide and as high."""
     *rest, height, width = case.noise.shape
     return Case(case.prompt, torch.randn(*rest, height * factor, width * factor, generator=torch.Generator().manual_seed(0)))
 
 
 def run_bench(bench: Bench, factor: int, repeats: int, speedups: tuple[float, ...] = (2.0, 3.0)) -> dict[str, Any]:
-    from magcache.comfyui.modes import BudgetOutline, RecordingOutline
-
+    """The figures of each speed-up, medians over `repeats` runs."""
     first, (second, *_) = make_cases(bench.small, 1)
     tuning, case = enlarged(first, factor), enlarged(second, factor)
     setting, full_runs, results = bench.setting, list[float](), dict[str, Any]()
@@ -48,8 +49,8 @@ def run_bench(bench: Bench, factor: int, repeats: int, speedups: tuple[float, ..
             host.sample(model, case.prompt, case.noise, setting)
             return time.perf_counter() - began
 
-        host.sample(with_magcache(plain, RecordingOutline("auto", "own"))[0], tuning.prompt, tuning.noise, setting)
-        cached = {speedup: with_magcache(plain, BudgetOutline(speedup, "own")) for speedup in speedups}
+        host.sample(with_magcache(plain, CalibrationMode("auto", "own"))[0], tuning.prompt, tuning.noise, setting)
+        cached = {speedup: with_magcache(plain, SpeedupMode(speedup, "own")) for speedup in speedups}
         spent: dict[float, list[float]] = {speedup: [] for speedup in speedups}
         seconds(plain)
         for _ in range(repeats):

@@ -1,8 +1,8 @@
-"""Does one calibration serve other settings? Plans from a calibration at 30 Euler steps beside plans from a calibration of their own.
+"""Whether one calibration serves other settings: plans from a calibration at 30 Euler steps beside plans from one at the same settings.
 
     python -m benchmarks.transfer
 
-Both reach the same speed-up on the same prompts, none of which was calibrated on.
+Both plans have the same speed-up. They are compared on prompts that were not calibrated on.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks.quality import BENCHES, Bench, Case, make_cases, pictures
-from benchmarks.small.comfyui_host import Host, Setting, start_comfyui, with_magcache
+from benchmarks.small.cases import BENCHES, Bench, Case, make_cases, pictures
+from benchmarks.small.comfyui_host import Host, SamplingSetting, start_comfyui, with_magcache
 from magcache.reports.metrics import psnr
+from magcache.runtime.calibration_mode import CalibrationMode
+from magcache.runtime.modes import SpeedupMode
 
-CALIBRATED = Setting(30, 2.5)
+CALIBRATED = SamplingSetting(30, 2.5)
+"""The setting of the one calibration. The guidance is that of the model's bench."""
 CHANGES: dict[str, dict[str, Any]] = {
     "the same": {},
     "20 steps": {"steps": 20},
@@ -33,19 +36,18 @@ CHANGES: dict[str, dict[str, Any]] = {
     "uni_pc": {"sampler": "uni_pc"},
     "beta scheduler": {"scheduler": "beta"},
 }
+"""The other settings, by what they change in `CALIBRATED`."""
 console = Console()
 
 
-def compare(bench: Bench, host: Host, setting: Setting, tuning: Case, cases: list[Case], speedup: float) -> dict[str, float]:
-    """Mean PSNR in dB with the calibration `base` and with one under `setting` itself."""
-    from magcache.comfyui.modes import BudgetOutline, RecordingOutline
-
+def compare(bench: Bench, host: Host, setting: SamplingSetting, tuning: Case, cases: list[Case], speedup: float) -> dict[str, float]:
+    """Mean PSNR in dB to sampling in full, planned from the curve `base` and from `special`, which is calibrated at `setting` first."""
     model = host.model(setting.shift)
-    host.sample(with_magcache(model, RecordingOutline("auto", "special"))[0], tuning.prompt, tuning.noise, setting)
+    host.sample(with_magcache(model, CalibrationMode("auto", "special"))[0], tuning.prompt, tuning.noise, setting)
     full = [pictures(bench.small, host.sample(model, case.prompt, case.noise, setting)) for case in cases]
     result: dict[str, float] = {}
     for name in ("base", "special"):
-        cached, reports = with_magcache(model, BudgetOutline(speedup, name))
+        cached, reports = with_magcache(model, SpeedupMode(speedup, name))
         drawn = [pictures(bench.small, host.sample(cached, case.prompt, case.noise, setting)) for case in cases]
         result[name] = fmean(psnr(one, other) for one, other in zip(full, drawn, strict=True))
         result["nfe"] = reports[-1].nfe
@@ -53,13 +55,12 @@ def compare(bench: Bench, host: Host, setting: Setting, tuning: Case, cases: lis
 
 
 def run_bench(bench: Bench, prompts: int, speedup: float) -> dict[str, dict[str, float]]:
-    from magcache.comfyui.modes import RecordingOutline
-
+    """The results of each of `CHANGES`."""
     tuning, cases = make_cases(bench.small, prompts)
     base = replace(CALIBRATED, guidance=bench.setting.guidance)
     with tempfile.TemporaryDirectory() as folder:
         host = Host(bench.small, Path(folder))
-        recording = with_magcache(host.model(base.shift), RecordingOutline("auto", "base"))[0]
+        recording = with_magcache(host.model(base.shift), CalibrationMode("auto", "base"))[0]
         host.sample(recording, tuning.prompt, tuning.noise, base)
         results: dict[str, dict[str, float]] = {}
         for title, change in CHANGES.items():
@@ -69,7 +70,7 @@ def run_bench(bench: Bench, prompts: int, speedup: float) -> dict[str, dict[str,
 
 
 def lines(models: dict[str, Any]) -> Iterator[str]:
-    """The results as a page."""
+    """The lines of the page with the results."""
     yield "# One calibration for other settings"
     yield ""
     yield "Mean PSNR in dB to sampling in full: with a curve calibrated at 30 Euler steps (shift 3, simple) and with one calibrated under"
@@ -87,7 +88,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for transfer.json and transfer.md.")] = Path(__file__).parent / "results",
     prompts: Annotated[int, typer.Option(min=1)] = 8,
     speedup: float = 2.0,
-    only: Annotated[str | None, typer.Option(help="image or video: measure one and keep what is known of the other.")] = None,
+    only: Annotated[str | None, typer.Option(help="image or video: measure this model and keep the results of the other.")] = None,
 ) -> None:
     start_comfyui()
     out.mkdir(parents=True, exist_ok=True)

@@ -24,11 +24,11 @@ from typer.testing import CliRunner
 from magcache import MagnitudeCurve, Plan, ThresholdSettings, load_curve, plan_budget, plan_by_threshold
 from magcache.cli.main import app
 from magcache.curves.averaging import averaged
-from magcache.curves.curve import MAX_BYTES, check_name
+from magcache.curves.codec import MAX_BYTES
+from magcache.curves.curve import check_name, same_sigma
 from magcache.curves.ratio_lists import Form, Layout, export_ratios, import_curve
 from magcache.errors import CalibrationError, CurveError, InfeasibleError, MagCacheError
 from magcache.planning.budget import MAX_SKIP, best_reuse, plan_speedup
-from magcache.settings import ThresholdSettings
 
 
 def cases(count: int) -> settings:
@@ -43,6 +43,8 @@ def _quiet() -> Iterator[None]:
 
 
 # Curves and runs
+
+presets = st.builds(ThresholdSettings, threshold=st.floats(0, 1), retention=st.floats(0, 1), max_skip=st.integers(0, 9))
 
 
 @st.composite
@@ -84,7 +86,7 @@ def curves(draw: st.DrawFn) -> MagnitudeCurve:
         masked=tuple(draw(st.lists(st.integers(1, steps - 1), max_size=3))),
         vetoes=tuple(draw(st.lists(st.floats(0, 2), max_size=2))),
         gate=draw(st.none() | st.floats(0, 1)),
-        preset=draw(st.none() | st.builds(ThresholdSettings, st.floats(0, 1), st.floats(0, 1), st.integers(0, 9))),
+        preset=draw(st.none() | presets),
     )
 
 
@@ -94,17 +96,30 @@ odd_runs = st.lists(st.floats() | numbers, max_size=5).map(tuple)
 
 
 def run_of(data: st.DataObject, curve: MagnitudeCurve) -> tuple[float, ...]:
-    """The sigmas of some run: the curve's own, those of another step count, or anything that falls or does not."""
+    """The sigmas of some run: the curve's own, those of another step count, or anything that falls, starts again, or does neither."""
     own = st.integers(1, 40).map(curve.sigmas_for)
-    return data.draw(st.just(curve.sigmas) | own | falling() | runs | odd_runs)
+    restarting = st.tuples(falling(), falling()).map(lambda parts: parts[0] + parts[1])
+    return data.draw(st.just(curve.sigmas) | own | falling() | restarting | runs | odd_runs)
+
+
+def trimmed(sigmas: Sequence[float]) -> list[int]:
+    """The steps of a run that are planned: not its zeros, nor those that repeat the sigma before them."""
+    kept: list[int] = []
+    for step, sigma in enumerate(sigmas):
+        if sigma > 0 and not (kept and same_sigma(sigma, sigmas[kept[-1]])):
+            kept.append(step)
+    return kept
 
 
 def check_plan(plan: Plan, sigmas: Sequence[float]) -> None:
-    assert plan.steps == len(plan.reused) == len(plan.errors) == len(sigmas)
+    kept = tuple(sigmas[step] for step in trimmed(sigmas))
+    assert plan.steps == len(plan.reused) == len(plan.errors)
+    assert plan.sigmas == kept or (plan.sigmas == tuple(sigmas) and not any(plan.reused))
+    assert any(plan.reused) or plan.reason or not kept or plan.nfe == len(kept)
     assert plan.nfe == plan.decisions.count("compute") and not any(plan.reused[:1])
     for step, reused in enumerate(plan.reused):
         recipe = plan.recipe(step)
-        assert bool(recipe) == reused
+        assert bool(recipe) == reused and (not reused or plan.sigmas[step - 1] > plan.sigmas[step])
         assert all(0 <= source < step and not plan.reused[source] and math.isfinite(weight) for source, weight in recipe)
         correction = plan.correction(step)
         assert correction is None or (not reused and plan.reused[step - 1] and 0 < correction.gain <= 1.5 and len(correction.expected) <= 2)
@@ -135,34 +150,37 @@ def test_the_published_rule_plans_any_run(curve: MagnitudeCurve, rule: Threshold
     assert longest_gap(plan) <= rule.max_skip and max(plan.errors, default=0) <= rule.threshold
     last = rule.end_step + len(sigmas) if rule.end_step < 0 else rule.end_step
     allowed = range(max(int(len(sigmas) * rule.retention), rule.start_step), last + 1)
-    assert all(step in allowed for step, reused in enumerate(plan.reused) if reused)
+    assert all(step in allowed for step, reused in zip(trimmed(sigmas), plan.reused, strict=False) if reused)
 
 
 @cases(700)
-@given(curves(), st.sampled_from(["hold", "scale", "extrapolate"]), st.sampled_from([1.0, 0.0, 2.5, 100.0]), st.data())
-def test_a_budget_is_met_or_found_infeasible(curve: MagnitudeCurve, reuse: Any, guidance: float, data: st.DataObject):
+@given(curves(), st.sampled_from(["hold", "scale", "extrapolate"]), st.sampled_from([1.0, 0.0, 2.5, 100.0]), st.booleans(), st.data())
+def test_a_budget_is_met_or_found_infeasible(curve: MagnitudeCurve, reuse: Any, guidance: float, is_euler: bool, data: st.DataObject):
     sigmas = run_of(data, curve)
     nfe = data.draw(st.integers(-1, len(sigmas) + 2))
     ends = data.draw(st.just((math.inf, 0.0)) | st.tuples(st.floats(0, 20), st.floats(0, 2)))
+    wish: dict[str, Any] = {"guidance": guidance, "reuse": reuse, "window": ends, "is_euler": is_euler}
     try:
-        plan = plan_budget(curve, sigmas, nfe=nfe, guidance=guidance, reuse=reuse, window=ends)
+        plan = plan_budget(curve, sigmas, nfe=nfe, **wish)
     except InfeasibleError as error:
-        plan = plan_budget(curve, sigmas, nfe=error.nearest, guidance=guidance, reuse=reuse, window=ends)
+        plan = plan_budget(curve, sigmas, nfe=error.nearest, **wish)
         nfe = error.nearest
     check_plan(plan, sigmas)
-    falls = all(map(math.isfinite, sigmas)) and all(before > after for before, after in pairwise(sigmas))
-    assert plan.nfe == (min(max(nfe, 0), len(sigmas)) if falls else len(sigmas))
+    kept = [sigmas[step] for step in trimmed(sigmas)]
+    falls = bool(kept) and all(map(math.isfinite, sigmas)) and all(before > after for before, after in pairwise(kept))
+    assert plan.nfe == (nfe if falls and nfe < len(kept) else len(sigmas))
+    assert is_euler or not any(plan.corrections)
     assert longest_gap(plan) <= MAX_SKIP
     if any(plan.reused):
         assert not plan.reused[1] and not plan.reused[-1]
-        assert all(ends[1] <= sigma <= ends[0] for sigma, reused in zip(sigmas, plan.reused, strict=True) if reused)
+        assert all(ends[1] <= sigma <= ends[0] for sigma, reused in zip(plan.sigmas, plan.reused, strict=True) if reused)
 
 
 @cases(400)
 @given(curves(), st.floats(1, 20) | st.sampled_from([1.0, 1e300]), st.data())
 def test_every_speedup_has_a_plan(curve: MagnitudeCurve, speedup: float, data: st.DataObject):
     sigmas = run_of(data, curve)
-    plan = plan_speedup(curve, sigmas, speedup, reuse=best_reuse(curve))
+    plan = plan_speedup(curve, sigmas, speedup, reuse=best_reuse(curve), is_euler=data.draw(st.booleans()))
     check_plan(plan, sigmas)
 
 
@@ -176,15 +194,14 @@ def whole_documents() -> list[dict[str, Any]]:
         family="wan",
         sigmas=(1.0, 0.6, 0.2),
         ratios={"cond": (1.0, 1.1, 0.9), "uncond": (1.0, 1.05, 0.95)},
-        spread={"cond": (0.0, 0.1, 0.1)},
-        distance={"cond": (0.0, 0.2, 0.2)},
         masked=(1,),
         vetoes=(0.6,),
         gate=0.1,
-        preset=ThresholdSettings(0.1, 0.2, 3),
+        preset=ThresholdSettings(threshold=0.1, max_skip=3),
         provenance={"source": "é", "runs": 2, "nested": {"a": [1, {"b": None}]}},
     ).to_json()
     small["products"] = {"cond,cond": rows, "cond,uncond": rows, "uncond,uncond": rows}
+    small["spread"], small["distance"] = {"cond": [0.0, 0.1, 0.1]}, {"cond": [0.0, 0.2, 0.2]}  # As earlier versions wrote them.
     return [small, load_curve("flux").to_json()]
 
 
@@ -240,7 +257,7 @@ def check_usable(curve: MagnitudeCurve) -> None:
     """What was accepted can be planned with, averaged, exported, and written and read again."""
     check_plan(plan_by_threshold(curve, curve.sigmas, ThresholdSettings(threshold=0.1, max_skip=3)), curve.sigmas)
     if curve.steps <= 100:
-        check_plan(plan_speedup(curve, curve.sigmas, 2.0, guidance=3.0), curve.sigmas)
+        check_plan(plan_speedup(curve, curve.sigmas, 2.0, guidance=3.0, is_euler=True), curve.sigmas)
     try:
         averaged(curve, MagnitudeCurve.from_json(curve.to_json() | {"provenance": {}}))
     except CalibrationError as error:

@@ -23,7 +23,8 @@ def test_import():
 def test_planning():
     run(
         "import magcache as m; curve = m.load_curve('flux'); "
-        "assert m.plan_run(curve, curve.sigmas, m.Settings(threshold=0.24, max_skip=5)).speedup > 2"
+        "assert m.plan_by_threshold(curve, curve.sigmas, m.ThresholdSettings(threshold=0.24, max_skip=5)).speedup > 2; "
+        "assert m.plan_speedup(curve, curve.sigmas, 2.0).speedup == 2"
     )
 
 
@@ -32,4 +33,4 @@ def test_the_custom_node_without_comfyui():
 
 
 def test_what_works_with_a_server_elsewhere():
-    run("import magcache.remote.bench_report, magcache.remote.calibrate, magcache.remote.choice")
+    run("import magcache.server.bench.report, magcache.server.calibrate, magcache.server.tune.selection")

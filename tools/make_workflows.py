@@ -1,8 +1,8 @@
-"""Writes `example_workflows`: the file and the thumbnail of every workflow described in `tools/workflows`.
+"""Writes `example_workflows`: the file and the thumbnail of every workflow in `tools/workflows`.
 
     python -m tools.make_workflows
 
-A real ComfyUI tells which inputs its nodes have, and draws the pictures of the bundled model.
+It starts a real ComfyUI, which lists the inputs of its nodes and draws the pictures of the bundled model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tools.workflows.thumbnail import save, thumbnail
 
 FOLDER = Path(__file__).parents[1] / "example_workflows"
 _SHOWN = 2
-"""Of the pictures that a workflow makes, so many hang in its thumbnail."""
+"""Number of pictures in the thumbnail of a workflow that needs no files."""
 
 
 def main() -> None:
@@ -40,6 +40,7 @@ def main() -> None:
 
 
 def _write(workflow: Workflow, catalogue: Catalogue, client: Client) -> None:
+    """Write the file and the thumbnail of a workflow."""
     made = document(workflow, catalogue)
     (FOLDER / f"{workflow.title}.json").write_text(written(made), encoding="utf-8")
     pictures = () if list(workflow.files()) else _pictures(prompt(made, catalogue), client)
@@ -47,7 +48,7 @@ def _write(workflow: Workflow, catalogue: Catalogue, client: Client) -> None:
 
 
 def _pictures(queued: dict[str, Any], client: Client) -> list[Picture]:
-    """What a workflow that needs no files makes, at the speed it has after the first run."""
+    """Pictures of a workflow that needs no files, from its second run: the first one calibrates."""
     client.run(queued)
     sampler = next(node for node in queued.values() if node["class_type"] == "KSampler")
     sampler["inputs"]["seed"] += 1

@@ -1,1 +1,1 @@
-"""Full-size models on a GPU."""
+"""Speed and memory of full-size models on a GPU."""

@@ -1,4 +1,4 @@
-"""What `benchmarks.gpu.__main__` measures of one model, in the order of importance."""
+"""The measurements of `benchmarks.gpu` on one model, the most important first."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch._dynamo.utils import counters
 
-from benchmarks.gpu.models import Case, build
-from benchmarks.gpu.runs import Sampled, Subject, waits
+from benchmarks.gpu.models import Workload, build
+from benchmarks.gpu.runs import SampledRun, Subject, waits
 from magcache.curves.shipped import load_curve
 from magcache.planning.budget import best_reuse, plan_speedup
 from magcache.settings import CacheDevice, Reuse
@@ -22,26 +22,30 @@ SPEEDUPS = (2, 3)
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class GpuMeasurement:
+    """A measurement that can be taken."""
+
     name: str
     take: Callable[[], Figures]
     expected_seconds: Callable[[], float | None]
-    """How long it should take by what was measured before; None if that cannot be said."""
+    """Returns the time it should take by the figures so far; None if there are none yet."""
 
 
-class Bench:
-    """One model on one device, and what is to be measured of it. `known` are the figures so far, which the owner keeps."""
+class GpuBench:
+    """One model on one device, plain and compiled, and its measurements. `known` are the figures so far; its owner adds new ones to it."""
 
-    def __init__(self, case: Case, device: torch.device, known: Mapping[str, Figures]) -> None:
-        self._case, self._known = case, known
-        self._eager = Subject(case, device, build(case, device))
+    def __init__(self, workload: Workload, device: torch.device, known: Mapping[str, Figures]) -> None:
+        self._workload, self._known = workload, known
+        self._eager = Subject(workload, device, build(workload, device))
         self._compiled = self._eager.compiled()
 
     @property
     def parameters(self) -> int:
+        """Number of the model's parameters."""
         return sum(parameter.numel() for parameter in self._eager.patcher.model.diffusion_model.parameters())
 
-    def measurements(self) -> list[Measurement]:
+    def measurements(self) -> list[GpuMeasurement]:
+        """All measurements, the most important first."""
         eager, compiled = self._eager, self._compiled
         return [
             self._steps("eager", eager),
@@ -53,10 +57,12 @@ class Bench:
             self._cached("eager/2x offloaded", eager, 2, cache_device="cpu"),
         ]
 
-    def _steps(self, mode: str, subject: Subject) -> Measurement:
+    def _steps(self, mode: str, subject: Subject) -> GpuMeasurement:
+        """Time of full and skipped steps and their memory, with residuals on the device and on the CPU."""
+
         def take() -> Figures:
             first = self._first_run(mode, subject)
-            pairs = self._case.pairs
+            pairs = self._workload.pairs
             without = subject.short((pairs + 1) // 2, magcache=False)
             device = subject.short(pairs, magcache=True)
             offloaded = subject.short(pairs, magcache=True, cache_device="cpu")
@@ -69,11 +75,11 @@ class Bench:
                 "finite": bool(device.latent.isfinite().all()),
             }
 
-        count = 2 * self._case.pairs
-        return Measurement(f"{mode}/steps", take, lambda: self._seconds("eager", count * 3, count))
+        count = 2 * self._workload.pairs
+        return GpuMeasurement(f"{mode}/steps", take, lambda: self._seconds("eager", count * 3, count))
 
     def _first_run(self, mode: str, subject: Subject) -> Figures:
-        """Warm up: every kind of step once. Compilation happens here; blocks are counted where hooks do not change a graph."""
+        """Warm up with every kind of step. A compiled model is compiled here; of a plain one the calls of blocks are counted."""
         if mode == "compiled":
             return {"warm_up_without": self._warm_up(subject, False), "warm_up_with": self._warm_up(subject, True)}
         with subject.block_calls() as calls:
@@ -82,19 +88,17 @@ class Bench:
         return {"blocks_in_full_step": seen[2] - seen[1], "blocks_in_skipped_step": seen[3] - seen[2]}
 
     def _warm_up(self, subject: Subject, magcache: bool) -> Figures:
-        """A short run and the graphs that were compiled in it; with MagCache in addition to those without."""
+        """Time of a short run, and the number of graphs that it compiled."""
         before, began = _graphs(), time.perf_counter()
         subject.short(1, magcache=magcache)
         return {"seconds": time.perf_counter() - began, "graphs": _graphs() - before}
 
-    def _waits(self, subject: Subject) -> Measurement:
-        """Counts what makes the host wait for the device. With the default place for residuals, and offloaded."""
+    def _waits(self, subject: Subject) -> GpuMeasurement:
+        """Number of calls that make the host wait for the device: without MagCache, and with residuals in both places."""
         pairs = 2
         steps = 1 + 2 * pairs
 
         def take() -> Figures:
-            if subject.device.type != "cuda":
-                return {"without_per_run": None, "auto_per_run": None, "offloaded_per_run": None, "steps": steps}
             without = waits(lambda around: subject.short(pairs, magcache=False, around=around))
             auto = waits(lambda around: subject.short(pairs, magcache=True, cache_device="auto", around=around))
             offloaded = waits(lambda around: subject.short(pairs, magcache=True, cache_device="cpu", around=around))
@@ -107,9 +111,11 @@ class Bench:
                 "offloaded_added_per_step": _added(without, offloaded, steps),
             }
 
-        return Measurement("eager/waits", take, lambda: self._seconds("eager", steps + 2 * (1 + pairs), 2 * pairs))
+        return GpuMeasurement("eager/waits", take, lambda: self._seconds("eager", steps + 2 * (1 + pairs), 2 * pairs))
 
-    def _whole_runs(self, mode: str, subject: Subject) -> list[Measurement]:
+    def _whole_runs(self, mode: str, subject: Subject) -> list[GpuMeasurement]:
+        """A whole run without MagCache, and one at each of `SPEEDUPS`."""
+
         def without() -> Figures:
             before = _graphs()
             sampled = subject.sample(subject.sigmas())
@@ -120,18 +126,18 @@ class Bench:
                 "graphs_compiled": _graphs() - before,
             }
 
-        plain = Measurement(f"{mode}/without", without, lambda: self._seconds(mode, self._case.steps, 0))
+        plain = GpuMeasurement(f"{mode}/without", without, lambda: self._seconds(mode, self._workload.steps, 0))
         return [plain, *(self._cached(f"{mode}/{speedup}x", subject, speedup) for speedup in SPEEDUPS)]
 
     def _cached(
         self, name: str, subject: Subject, speedup: float, reuse: Reuse | None = None, cache_device: CacheDevice = "device"
-    ) -> Measurement:
-        """A whole run by the budget planner and the curve that MagCache ships for the model."""
+    ) -> GpuMeasurement:
+        """A whole run at a speed-up, planned from the curve that MagCache ships for the model."""
         mode = name.split("/")[0]
         sigmas = subject.sigmas()
-        curve = load_curve(self._case.curve, self._case.steps)
+        curve = load_curve(self._workload.curve, self._workload.steps)
         chosen = reuse or best_reuse(curve)
-        plan = plan_speedup(curve, sigmas.tolist()[:-1], speedup, guidance=self._case.cfg, reuse=chosen)
+        plan = plan_speedup(curve, sigmas.tolist()[:-1], speedup, guidance=self._workload.cfg, reuse=chosen, is_euler=True)
 
         def take() -> Figures:
             before = _graphs()
@@ -152,14 +158,15 @@ class Bench:
                 "graphs_compiled": _graphs() - before,
             }
 
-        return Measurement(name, take, lambda: self._seconds(mode, plan.nfe, plan.steps - plan.nfe))
+        return GpuMeasurement(name, take, lambda: self._seconds(mode, plan.nfe, plan.steps - plan.nfe))
 
-    def _measured_speedup(self, mode: str, sampled: Sampled) -> float | None:
-        """Against the run without MagCache; None while there is none."""
+    def _measured_speedup(self, mode: str, sampled: SampledRun) -> float | None:
+        """Relative to the run without MagCache; None if there is none yet."""
         plain = self._known.get(f"{mode}/without")
         return plain["loop_seconds"] / sampled.loop_seconds if plain else None
 
     def _seconds(self, mode: str, full: int, skipped: int) -> float | None:
+        """Expected time of so many full and skipped steps; None if steps were not measured yet."""
         steps = self._known.get(f"{mode}/steps")
         if steps is None:
             return None
@@ -167,11 +174,12 @@ class Bench:
 
 
 def _graphs() -> int:
-    """How many graphs were ever compiled. One that is compiled within a timed run spoils its figure, so each run tells."""
+    """Number of graphs that this process compiled so far. Each measurement states its own: compiling within a timed run spoils its time."""
     return counters["stats"]["unique_graphs"]
 
 
-def _by_kind(sampled: Sampled) -> Figures:
+def _by_kind(sampled: SampledRun) -> Figures:
+    """Median times of full and skipped steps, without the first full one."""
     assert sampled.report is not None
     return {
         "full_step_seconds": median(sampled.seconds_of(False)[1:]),
@@ -182,4 +190,5 @@ def _by_kind(sampled: Sampled) -> Figures:
 
 
 def _added(without: dict[str, int], with_it: dict[str, int], steps: int) -> dict[str, float]:
+    """Calls a step that MagCache adds, by name."""
     return {name: (with_it.get(name, 0) - without.get(name, 0)) / steps for name in sorted({*without, *with_it})}

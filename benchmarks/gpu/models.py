@@ -1,4 +1,4 @@
-"""The models of `benchmarks.gpu.__main__`, built in ComfyUI with random weights right on the device. ComfyUI must be on the path."""
+"""The models of `benchmarks.gpu`, built in ComfyUI with random weights on the device. ComfyUI must be importable."""
 
 from __future__ import annotations
 
@@ -13,33 +13,39 @@ import torch
 from torch import nn
 
 SPREAD = 0.03
-"""Weights are uniform in ±SPREAD: each layer then about keeps the size of what goes through it."""
+"""Weights are uniform in ±SPREAD: a layer's output is then about as large as its input."""
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A model, what it is sampled with and how."""
+class Workload:
+    """A model, its inputs, and how it is sampled."""
 
     name: str
     config: Callable[[dict[str, Any]], Any]
-    """ComfyUI's configuration of the model."""
+    """Class of the model's configuration in ComfyUI."""
     dimensions: dict[str, Any]
+    """Arguments of the configuration."""
     latent: tuple[int, ...]
+    """Shape of the latent, (1, channels, …, height, width)."""
     text: tuple[int, int]
-    """Tokens and their width."""
+    """Number of text tokens, and their width."""
     pooled: int | None
-    """Width of the pooled text."""
+    """Width of the pooled text; None if the model takes none."""
     guidance: float | None
-    """The distilled guidance."""
+    """The distilled guidance; None if the model takes none."""
     cfg: float
+    """CFG scale; 1 is without guidance."""
     steps: int
     curve: str
+    """Name of the shipped curve."""
     pairs: int
-    """A short run has one step to warm up and so many pairs of a full and a skipped one."""
+    """Number of pairs of a full and a skipped step in a short run, after one full step."""
     dtype: torch.dtype = torch.bfloat16
     backend: str = "inductor"
+    """Backend of torch.compile."""
 
     def describe(self) -> dict[str, Any]:
+        """What the figures depend on, as JSON values."""
         return {
             **self.dimensions,
             "latent": list(self.latent),
@@ -51,14 +57,14 @@ class Case:
         }
 
     def conditioning(self, seed: int) -> list[list[Any]]:
-        """As ComfyUI's text encoders return it."""
+        """Random conditioning in the form in which ComfyUI's text encoders return it."""
         extras: dict[str, Any] = {} if self.pooled is None else {"pooled_output": noise(1, self.pooled, seed=seed + 100)}
         if self.guidance is not None:
             extras["guidance"] = self.guidance
         return [[noise(1, *self.text, seed=seed), extras]]
 
 
-FLUX = Case(
+FLUX = Workload(
     name="flux",
     config=comfy.supported_models.Flux,
     dimensions={
@@ -68,7 +74,7 @@ FLUX = Case(
     },
     latent=(1, 16, 128, 128), text=(512, 4096), pooled=768, guidance=3.5, cfg=1.0, steps=28, curve="flux", pairs=8,
 )  # fmt: skip
-WAN = Case(
+WAN = Workload(
     name="wan",
     config=comfy.supported_models.WAN21_T2V,
     dimensions={
@@ -79,23 +85,24 @@ WAN = Case(
 )  # fmt: skip
 
 
-def case_of(name: str, tiny: bool) -> Case:
-    case = {"flux": FLUX, "wan": WAN}[name]
-    return _tiny(case) if tiny else case
+def workload_of(name: str, tiny: bool) -> Workload:
+    """The workload `flux` or `wan`, at full size or tiny."""
+    workload = {"flux": FLUX, "wan": WAN}[name]
+    return _tiny(workload) if tiny else workload
 
 
-def _tiny(case: Case) -> Case:
-    """The same at a size that a CPU runs in milliseconds. Code generation is left out: tracing takes long enough."""
+def _tiny(workload: Workload) -> Workload:
+    """The same at a size that a CPU runs in milliseconds. torch.compile traces it but generates no code, which would take long."""
     shrunk: dict[str, dict[str, Any]] = {
         "flux": {"vec_in_dim": 64, "context_in_dim": 96, "hidden_size": 128, "num_heads": 1, "depth": 2, "depth_single_blocks": 2},
         "wan": {"text_dim": 96, "dim": 128, "ffn_dim": 256, "num_heads": 1, "num_layers": 3},
     }
     return replace(
-        case,
-        dimensions={**case.dimensions, **shrunk[case.name]},
-        latent=(*case.latent[:2], *(3 for _ in case.latent[4:]), 8, 8),
+        workload,
+        dimensions={**workload.dimensions, **shrunk[workload.name]},
+        latent=(*workload.latent[:2], *(3 for _ in workload.latent[4:]), 8, 8),
         text=(7, 96),
-        pooled=None if case.pooled is None else 64,
+        pooled=None if workload.pooled is None else 64,
         pairs=2,
         dtype=torch.float32,
         backend="eager",
@@ -106,14 +113,14 @@ def noise(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def build(case: Case, device: torch.device) -> comfy.model_patcher.ModelPatcher:
-    """The model, whole on `device`; its weights have never been anywhere else."""
-    config = case.config(dict(case.dimensions))
-    config.set_inference_dtype(case.dtype, None)
+def build(workload: Workload, device: torch.device) -> comfy.model_patcher.ModelPatcher:
+    """The model with all its weights on `device`, where they are made."""
+    config = workload.config(dict(workload.dimensions))
+    config.set_inference_dtype(workload.dtype, None)
     model = config.get_model({}, "", device=device)
     _fill(model.diffusion_model, device)
     patcher = comfy.model_patcher.CoreModelPatcher(model, load_device=device, offload_device=device)
-    # Or the loader, which cannot know that the weights are there, might find too little memory for a second set of them.
+    # Otherwise the loader, which does not know that the weights are there, might find too little memory for a second set of them.
     comfy.model_management.load_models_gpu([patcher], force_full_load=True)
     return patcher
 

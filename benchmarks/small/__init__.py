@@ -1,1 +1,1 @@
-"""The two small models that quality is measured on."""
+"""The small models on which quality is measured: their worlds, their training, and how they are sampled in ComfyUI and in a plain loop."""

@@ -1,4 +1,4 @@
-"""The small models inside a real ComfyUI, in this process: with its own samplers, loader and cache nodes, and with ours."""
+"""The small models in a real ComfyUI within this process, with its loader, samplers and cache nodes, and with MagCache."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import torch
 from benchmarks.small.loop import Outcome
 from benchmarks.small.models import IMAGE, SmallModel
 from magcache.reports.run_report import RunReport
-from magcache.server.launch import fetch_comfyui
+from magcache.runtime.run_setup import Mode
+from magcache.server.launch import NEWEST, fetch_comfyui
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """How a picture is sampled. Fields are those of ComfyUI's KSampler."""
+class SamplingSetting:
+    """How a picture or video is sampled: inputs of ComfyUI's KSampler, and the shift of the schedule."""
 
     steps: int
     guidance: float
@@ -30,8 +31,8 @@ class Setting:
 
 
 def start_comfyui(folder: Path | None = None) -> None:
-    """Make ComfyUI importable and keep it quiet. Once a process, before anything of ComfyUI is imported."""
-    sys.path.insert(0, str(folder or fetch_comfyui("0.30.0")))
+    """Make ComfyUI importable and log errors only. Call it once a process, before anything of ComfyUI is imported."""
+    sys.path.insert(0, str(folder or fetch_comfyui(NEWEST)))
     import comfy.cli_args
 
     comfy.cli_args.args.cpu = not torch.cuda.is_available()
@@ -42,7 +43,7 @@ def start_comfyui(folder: Path | None = None) -> None:
 
 
 class Host:
-    """One small model, loaded by ComfyUI's stock loader. Calibrations go to `curves` and nowhere else."""
+    """One small model, loaded by ComfyUI's stock loader. `curves` becomes the only folder of MagCache's curves."""
 
     def __init__(self, small: SmallModel, curves: Path) -> None:
         import comfy.sd
@@ -54,23 +55,23 @@ class Host:
         folder_paths.folder_names_and_paths["magcache"] = ([str(curves)], {".json"})
 
     def model(self, shift: float) -> Any:
-        """The plain model with its schedule shifted, as the nodes ModelSamplingAuraFlow and ModelSamplingSD3 do it."""
+        """The plain model with its schedule shifted by the nodes ModelSamplingAuraFlow or ModelSamplingSD3."""
         from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow, ModelSamplingSD3
 
         if self.small is IMAGE:  # ModelSamplingSD3 would multiply Flux's timestep by 1000.
             return ModelSamplingAuraFlow().patch_aura(self.loaded, shift)[0]
         return ModelSamplingSD3().patch(self.loaded, shift)[0]
 
-    def sigmas(self, setting: Setting) -> list[float]:
-        """Falling, with the closing 0."""
+    def sigmas(self, setting: SamplingSetting) -> list[float]:
+        """Noise levels of a run, falling, one a step and the closing 0."""
         import comfy.samplers
 
         sampling = self.model(setting.shift).get_model_object("model_sampling")
         return comfy.samplers.calculate_sigmas(sampling, setting.scheduler, setting.steps).tolist()
 
     @torch.inference_mode()
-    def sample(self, model: Any, prompt: str, noise: torch.Tensor, setting: Setting) -> Outcome:
-        """What KSampler does with `model`. `noise` (1, channels, …) stands for the seed."""
+    def sample(self, model: Any, prompt: str, noise: torch.Tensor, setting: SamplingSetting) -> Outcome:
+        """What the node KSampler does with `model`. `noise`, (1, channels, …), takes the place of its seed."""
         import comfy.sample
 
         with self._counted() as rows:
@@ -87,7 +88,7 @@ class Host:
 
     @contextmanager
     def _counted(self) -> Iterator[list[int]]:
-        """How many rows went through the last block."""
+        """Within: the number of batch rows that went through the last block so far, in a list of one."""
         transformer, rows = self.loaded.model.diffusion_model, [0]
         last = (transformer.single_blocks if self.small is IMAGE else transformer.blocks)[-1]
 
@@ -101,18 +102,18 @@ class Host:
             handle.remove()
 
 
-def with_magcache(model: Any, outline: Any) -> tuple[Any, list[RunReport]]:
-    """`model` with MagCache going by `outline`, and the reports of its runs."""
+def with_magcache(model: Any, mode: Mode) -> tuple[Any, list[RunReport]]:
+    """A clone of `model` with MagCache in this mode, and a list to which the report of each finished run is added."""
     from magcache.comfyui.patch import MagCachePatch
 
     reports: list[RunReport] = []
-    return MagCachePatch(outline, lambda report, _: reports.append(report)).attach(model), reports
+    return MagCachePatch(mode, lambda report, _: reports.append(report)).attach(model), reports
 
 
 def with_copied_input(model: Any) -> Any:
-    """`model`, whose transformer gets a copy of the latent.
+    """A clone of `model` whose transformer gets a copy of the latent.
 
-    In float32 ComfyUI hands the sampler's own latent on, and EasyCache adds its residual to that in place.
+    In float32 ComfyUI passes the sampler's own tensor to the transformer, and EasyCache adds its residual to that tensor in place.
     """
     from comfy.patcher_extension import WrappersMP
 

@@ -1,4 +1,4 @@
-"""Flux and Wan weights between diffusers' names (training, peers) and the original names that ComfyUI's loader expects."""
+"""Convert Flux and Wan weights between diffusers' names (used by training and peers) and the original names (read by ComfyUI's loader)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 Weights = dict[str, torch.Tensor]
 Row = tuple[str, tuple[str, ...]]
-"""An original name and the diffusers names whose tensors, stacked along the first axis, it holds."""
+"""An original name, and the names in diffusers whose tensors it holds, joined along the first axis."""
 
 _FLUX_EMBEDDERS = {
     "img_in": "x_embedder",
@@ -59,7 +59,7 @@ def _flux_rows(double: int, single: int) -> Iterator[Row]:
 
 
 def _swap_halves(tensor: torch.Tensor) -> torch.Tensor:
-    """The last modulation is (shift, scale) in the original and (scale, shift) in diffusers."""
+    """Exchange the halves along the first axis: the last modulation is (shift, scale) in the original and (scale, shift) in diffusers."""
     first, second = tensor.chunk(2)
     return torch.cat([second, first])
 
@@ -105,7 +105,7 @@ _WAN_ATTENTION = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0"}
 
 
 def _wan_names(blocks: int) -> Iterator[tuple[str, str]]:
-    """Pairs of an original name and the diffusers name; no tensor is split or joined."""
+    """Pairs of an original name and the name in diffusers. No tensor is split or joined."""
     yield "head.modulation", "scale_shift_table"
     for original, diffusers in _WAN_EMBEDDERS.items():
         yield from ((ours, theirs[0]) for ours, theirs in _linear(original, diffusers))

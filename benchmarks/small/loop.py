@@ -1,4 +1,4 @@
-"""A plain Euler loop over a small model, with somebody's step cache attached or none, that counts the work done."""
+"""A plain Euler loop over a small model in diffusers, without a step cache or with one of diffusers or cache-dit. It counts the work."""
 
 from __future__ import annotations
 
@@ -17,42 +17,45 @@ from benchmarks.small.models import SmallModel, Tensors
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What a cache is told of the run that it is attached for."""
+class CacheRun:
+    """What a cache may know of the run for which it is attached."""
 
     steps: int
     branches: int
-    """Forwards a step, in this order: cond, then uncond where there is guidance."""
+    """Forwards a step: 1, or 2 with guidance (cond, then uncond)."""
     ratios: tuple[float, ...]
     """This model's magnitude ratios, one a step, as `measure_ratios` returns them; empty where not measured."""
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """One way to run a cache."""
+class CacheSetting:
+    """One configuration of a cache."""
 
     label: str
-    attach: Callable[[nn.Module, Run], None]
-    """Is given a copy of the model that is dropped after the run: nothing has to be detached."""
+    attach: Callable[[nn.Module, CacheRun], None]
+    """Called with a copy of the model, which is dropped after the run: nothing has to be detached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """The result of one run."""
+
     latents: torch.Tensor
     """Of the noise's shape."""
     nfe: float
-    """Full passes through the blocks, on average over the branches, that would have been the same work."""
+    """Work done in the blocks, in full steps: a step that computes a part of them counts as that part."""
 
 
 class Work(TorchFunctionMode):
-    """Counts the multiply-adds of the blocks' linear layers and of attention, which only the blocks have.
+    """Counts the multiply-adds of the blocks' linear layers and of attention (these models have attention in blocks only).
 
-    The little that a cache itself computes is left out: norms, differences and sums, no matrix products.
+    What a cache itself computes (norms, differences, sums) is not counted: it has no matrix products.
     """
 
     def __init__(self, small: SmallModel, model: nn.Module) -> None:
         super().__init__()
         self.done = 0
+        """Multiply-adds so far."""
         self._weights = {id(layer.weight) for block in small.blocks(model) for layer in block.modules() if isinstance(layer, nn.Linear)}
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
@@ -67,18 +70,18 @@ class Work(TorchFunctionMode):
 
 
 def copy_modules(model: nn.Module) -> nn.Module:
-    """The same model on the same weights. Whatever is patched or hooked on the copy leaves the model as it is."""
+    """A copy of all modules that shares their weights. Patches and hooks on the copy do not affect `model`."""
     return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
 
 
 def encode_branches(small: SmallModel, prompt: str, guidance: float) -> dict[str, Tensors]:
-    """The texts of a step's forwards, by the name of the context in which a cache keeps that forward's state."""
+    """The texts of a step's forwards, by the name of the `cache_context` in which a cache keeps the state of that forward."""
     cond = {"cond": small.encode([prompt])}
     return cond if guidance == 1 else cond | {"uncond": small.encode([""])}
 
 
 def guide(velocities: list[torch.Tensor], guidance: float) -> torch.Tensor:
-    """Classifier-free guidance over [cond, uncond]; [cond] passes unchanged."""
+    """Classifier-free guidance of [cond, uncond]; [cond] alone is returned unchanged."""
     cond, uncond = velocities[0], velocities[-1]
     return cond if len(velocities) == 1 else uncond + guidance * (cond - uncond)
 
@@ -91,14 +94,14 @@ def sample(
     noise: torch.Tensor,
     prompt: str,
     guidance: float,
-    setting: Setting | None = None,
+    setting: CacheSetting | None = None,
     ratios: tuple[float, ...] = (),
 ) -> Outcome:
-    """One picture or video, from `noise` (latents, batch of 1) along `sigmas` (steps + 1,), falling to a closing 0."""
+    """Sample one picture or video from `noise` (latents, batch of 1) along `sigmas`, (steps + 1,), which fall to a closing 0."""
     branches = encode_branches(small, prompt, guidance)
     attached: Any = copy_modules(model)
     if setting:
-        setting.attach(attached, Run(len(sigmas) - 1, len(branches), ratios))
+        setting.attach(attached, CacheRun(len(sigmas) - 1, len(branches), ratios))
     work, one_step, latents = Work(small, attached), 0, noise
     with work:
         for now, after in pairwise(sigmas):
@@ -107,7 +110,7 @@ def sample(
                 with attached.cache_context(context):
                     velocities.append(small.velocity(attached, latents, now[None], text))
             latents = latents + (after - now) * guide(velocities, guidance)
-            one_step = one_step or work.done  # The first step is a full one: there is nothing yet to reuse.
+            one_step = one_step or work.done  # The first step is always computed in full.
     return Outcome(latents, work.done / one_step)
 
 
@@ -116,8 +119,8 @@ def measure_ratios(
 ) -> tuple[float, ...]:
     """Magnitude ratios of the cond forwards of a full run, one a step, as diffusers' MagCache defines them.
 
-    That is the mean over tokens of |residual| / |residual of the step before|, 1 for the first step, of the image's tokens only.
-    Its own calibration mode prints the same numbers and forgets them.
+    The ratio of a step is the mean over the image's tokens of |residual| / |residual of the step before|, and 1 for the first step.
+    diffusers' own calibration mode prints the same numbers and does not return them.
     """
     inputs: list[torch.Tensor] = []
     residuals: list[torch.Tensor] = []
@@ -128,11 +131,11 @@ def measure_ratios(
     def leave(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
         residuals.append((output if isinstance(output, torch.Tensor) else output[-1]) - inputs.pop())
 
-    def listen(attached: nn.Module, _: Run) -> None:
+    def listen(attached: nn.Module, _: CacheRun) -> None:
         first, *_, last = small.blocks(attached)
         first.register_forward_pre_hook(enter, with_kwargs=True)
         last.register_forward_hook(leave)
 
-    sample(small, model, sigmas, noise, prompt, guidance, Setting("ratios", listen))
+    sample(small, model, sigmas, noise, prompt, guidance, CacheSetting("ratios", listen))
     norms = [residual.norm(dim=-1) for residual in residuals[:: 1 if guidance == 1 else 2]]
     return (1.0, *((after / (before + 1e-8)).mean().item() for before, after in pairwise(norms)))

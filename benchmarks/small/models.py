@@ -1,4 +1,4 @@
-"""The two small models that quality is measured on: an image Flux and a video Wan, as diffusers builds them."""
+"""The two small models on which quality is measured: a Flux for images and a Wan for videos, in diffusers' classes."""
 
 from __future__ import annotations
 
@@ -19,47 +19,52 @@ from magcache.demo import world
 
 Tensors = dict[str, torch.Tensor]
 
-CHECKPOINTS = Path(__file__).parent / "checkpoints"
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 
 
 @dataclass(frozen=True, slots=True)
 class SmallModel:
-    """What training and measuring need to know of a model."""
+    """What training and measuring need to know of a small model."""
 
     checkpoint: Path
     build: Callable[[int], nn.Module]
-    """Random weights, with the number of blocks divided by the argument."""
+    """Builds the model with random weights and its number of blocks divided by the argument."""
     divisor: int
-    """Training starts with this fraction of the blocks."""
+    """Training starts with the number of blocks divided by this."""
     block_lists: tuple[str, ...]
+    """Names of the block lists, in the order in which the forward runs them."""
     outputs: tuple[str, ...]
-    """Layers through which a block writes to the stream."""
+    """Layers whose outputs a block adds to its tokens; a block has some of them."""
     draw: Callable[[str, np.random.Generator], np.ndarray]
+    """Draws a picture (3, height, width) or a video (3, frames, height, width) of a prompt, in [-1, 1]."""
     prompts: Callable[[], list[str]]
     to_latent: Callable[[np.ndarray], np.ndarray]
     from_latent: Callable[[np.ndarray], np.ndarray]
     encode: Callable[[list[str]], Tensors]
     velocity: Callable[[nn.Module, torch.Tensor, torch.Tensor, Tensors], torch.Tensor]
-    """The model at (latents, sigmas (n,), text): noise minus picture, of the latents' shape."""
+    """Runs the model at (latents, sigmas (n,), text) and returns its estimate of noise − picture, in the latents' shape."""
     to_original: Callable[[Tensors], Tensors]
     to_diffusers: Callable[[Tensors], Tensors]
 
     def blocks(self, model: nn.Module) -> Iterator[nn.Module]:
+        """All blocks, in the order in which the forward runs them."""
         for name in self.block_lists:
             yield from getattr(model, name)
 
     def load(self, checkpoint: Path | None = None) -> nn.Module:
-        """The trained model, in float32."""
+        """The model with the weights of a checkpoint, by default the trained one, in float32."""
         weights = self.to_diffusers({name: tensor.float() for name, tensor in load_file(checkpoint or self.checkpoint).items()})
         for divisor in (1, self.divisor):
             model = self.build(divisor)
             if set(model.state_dict()) == set(weights):
                 model.load_state_dict(weights)
                 return model
-        raise ValueError(f"{checkpoint} has another number of blocks than this model: train it again.")
+        raise ValueError(
+            f"{checkpoint or self.checkpoint} fits this model neither with all of its blocks nor with a part of them. Train it again."
+        )
 
     def grow(self, model: nn.Module) -> nn.Module:
-        """The same function with all the blocks: the new ones are copies of their neighbours that write nothing yet."""
+        """The same function with all blocks: the new ones are copies of their neighbours whose output layers are zero."""
         if model.config["num_layers"] == self.build(1).config["num_layers"]:  # type: ignore[index]
             return model
         grown = self.build(1)
@@ -113,7 +118,7 @@ def _build_wan(divisor: int) -> nn.Module:
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
-    """(n, 16, h, w) to Flux's tokens (n, h/2 · w/2, 64)."""
+    """Latents (n, 16, h, w) as Flux's tokens (n, h/2 · w/2, 64)."""
     n, channels, height, width = latents.shape
     cells = latents.view(n, channels, height // 2, 2, width // 2, 2).permute(0, 2, 4, 1, 3, 5)
     return cells.reshape(n, height * width // 4, channels * 4)

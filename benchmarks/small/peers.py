@@ -1,7 +1,7 @@
-"""The other step caches that there are for diffusers, to be run in the loop of `benchmarks.small.loop`.
+"""The other step caches for diffusers, each in several settings, for the loop of `benchmarks.small.loop`.
 
-All of them work on both small models. Where cond and uncond are separate forwards, diffusers' caches keep a state for each
-`cache_context` that the loop enters; cache-dit tells the two apart by their order. All orders and differences are in float32.
+Cond and uncond are separate forwards. diffusers' caches keep a state for each `cache_context` that the loop enters; cache-dit tells the
+two apart by their order. All caches compute in float32 here.
 """
 
 from __future__ import annotations
@@ -20,52 +20,52 @@ from diffusers.hooks import (
 )
 from torch import nn
 
-from benchmarks.small.loop import Run, Setting
+from benchmarks.small.loop import CacheRun, CacheSetting
 
 RETENTION = 0.2
-"""MagCache's first fraction of steps that is never skipped: its default."""
+"""Fraction of the steps, from the first, that diffusers' MagCache never skips: its default."""
 WARM_UP_STEPS = 3
-"""TaylorSeer's first steps that are computed: its default, and what order 2 needs."""
+"""Number of first steps that TaylorSeer computes: its default, and the least that order 2 needs."""
 ATTENTION = r".*blocks\.\d+\.attn\d?"
-"""What TaylorSeer caches by default. Its own pattern means the same but misses Wan, whose attentions are numbered."""
+"""The modules that TaylorSeer caches. Its default pattern means the same modules but misses Wan, whose attentions are numbered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A cache and the ways to run it."""
+    """A cache and the settings that are tried."""
 
     name: str
-    settings: tuple[Setting, ...]
-    """From slow to fast."""
+    settings: tuple[CacheSetting, ...]
+    """From the slowest to the fastest."""
     least_blocks: int = 1
-    """It fails on models with fewer."""
+    """The cache fails on a model with fewer blocks."""
 
 
-def mag_cache(threshold: float, most: int) -> Setting:
-    """diffusers' MagCache, which skips at most `most` steps in a row (the paper's K). The run must have ratios."""
+def mag_cache(threshold: float, most: int) -> CacheSetting:
+    """diffusers' MagCache, which skips at most `most` consecutive steps (K of the paper). The run must have ratios."""
 
-    def attach(model: nn.Module, run: Run) -> None:
+    def attach(model: nn.Module, run: CacheRun) -> None:
         if not run.ratios:
             raise ValueError("diffusers' MagCache needs the model's ratios: measure_ratios() returns them.")
         config = MagCacheConfig(threshold, most, RETENTION, run.steps, list(run.ratios))
         apply_mag_cache(model, config)
 
-    return Setting(f"K {most}, threshold {threshold:g}", attach)
+    return CacheSetting(f"K {most}, threshold {threshold:g}", attach)
 
 
-def first_block_cache(threshold: float) -> Setting:
+def first_block_cache(threshold: float) -> CacheSetting:
     """diffusers' FirstBlockCache, which has no warm-up."""
 
-    def attach(model: nn.Module, _: Run) -> None:
+    def attach(model: nn.Module, _: CacheRun) -> None:
         apply_first_block_cache(model, FirstBlockCacheConfig(threshold))
 
-    return Setting(f"threshold {threshold:g}", attach)
+    return CacheSetting(f"threshold {threshold:g}", attach)
 
 
-def taylor_seer(interval: int, order: int, lite: bool) -> Setting:
-    """diffusers' TaylorSeer: extrapolates every attention's output or, if lite, the model's output, and skips the blocks."""
+def taylor_seer(interval: int, order: int, lite: bool) -> CacheSetting:
+    """diffusers' TaylorSeer: extrapolates the output of every attention or, if `lite`, that of the model, and skips all blocks."""
 
-    def attach(model: nn.Module, _: Run) -> None:
+    def attach(model: nn.Module, _: CacheRun) -> None:
         config = TaylorSeerCacheConfig(
             cache_interval=interval,
             disable_cache_before_step=WARM_UP_STEPS,
@@ -76,15 +76,15 @@ def taylor_seer(interval: int, order: int, lite: bool) -> Setting:
         )
         apply_taylorseer_cache(model, config)
 
-    return Setting(f"interval {interval}, order {order}", attach)
+    return CacheSetting(f"interval {interval}, order {order}", attach)
 
 
-def db_cache(threshold: float, warm_up: int, first: int, order: int) -> Setting:
-    """cache-dit's DBCache, which always computes the `first` blocks, with its TaylorSeer calibrator if `order` is not 0."""
+def db_cache(threshold: float, warm_up: int, first: int, order: int) -> CacheSetting:
+    """cache-dit's DBCache, which always computes the first `first` blocks; with its TaylorSeer calibrator unless `order` is 0."""
 
-    def attach(model: nn.Module, run: Run) -> None:
-        os.environ.setdefault("CACHE_DIT_LOG_LEVEL", "warning")  # Or it writes a page about every run to stdout.
-        import cache_dit  # Here, because it imports for seconds.
+    def attach(model: nn.Module, run: CacheRun) -> None:
+        os.environ.setdefault("CACHE_DIT_LOG_LEVEL", "warning")  # By default it prints a page about every run.
+        import cache_dit  # Here, because its import takes seconds.
 
         config = cache_dit.DBCacheConfig(
             Fn_compute_blocks=first,
@@ -96,11 +96,11 @@ def db_cache(threshold: float, warm_up: int, first: int, order: int) -> Setting:
         calibrator = cache_dit.TaylorSeerCalibratorConfig(taylorseer_order=order) if order else None
         cache_dit.enable_cache(model, cache_config=config, calibrator_config=calibrator)
 
-    return Setting(f"threshold {threshold:g}, {warm_up} warm-up steps", attach)
+    return CacheSetting(f"threshold {threshold:g}, {warm_up} warm-up steps", attach)
 
 
 def _db_cache_peer(name: str, first: int, order: int) -> Peer:
-    # Its default are 8 warm-up steps. Most of a short run is skipped only if there are fewer.
+    # The default is 8 warm-up steps; a short run reaches high speed-ups with fewer only.
     sweep = ((0.04, 8), (0.08, 8), (0.16, 8), (0.16, 4), (0.24, 4), (0.4, 4), (0.8, 4))
     return Peer(name, tuple(db_cache(threshold, warm_up, first, order) for threshold, warm_up in sweep), least_blocks=first)
 
@@ -113,7 +113,7 @@ PEERS = (
     Peer("diffusers FirstBlockCache", tuple(map(first_block_cache, (0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)))),
     Peer("diffusers TaylorSeer", tuple(taylor_seer(interval, order, lite=False) for interval, order in _TAYLOR_SEER)),
     Peer("diffusers TaylorSeer lite", tuple(taylor_seer(interval, order, lite=True) for interval, order in _TAYLOR_SEER)),
-    # F1B0 is the fastest, F8B0 the default; the latter was chosen for models with far more blocks.
+    # F1B0 is the fastest. F8B0 is the default, made for models with many more blocks.
     _db_cache_peer("cache-dit DBCache F1B0", 1, 0),
     _db_cache_peer("cache-dit DBCache F8B0", 8, 0),
     _db_cache_peer("cache-dit DBCache F1B0 + TaylorSeer", 1, 1),

@@ -1,12 +1,13 @@
-"""Train the small models: the demo's image Flux and the video Wan of the benchmarks.
+"""Train the small models: the Flux of the demo for images, and the Wan of the benchmarks for videos.
 
-    python -m benchmarks.train image
-    python -m benchmarks.train video
+    python -m benchmarks.small.train image
+    python -m benchmarks.small.train video
 
-Rectified flow with logit-normal sigmas (shift 3), Muon for the blocks' matrices and AdamW for the rest, a cosine, an average of the
-weights, and one prompt in ten left out for classifier-free guidance. Most of the training is done with a part of the blocks (the
-video model begins with stills); then the model grows to its full depth without changing its function and is trained on. Trained in
-diffusers (ComfyUI's Flux works in place and has no gradient) and saved under the names that ComfyUI's stock loader reads.
+Rectified flow with logit-normal sigmas (shift 3). Muon trains the matrices of the blocks and AdamW the rest, with a cosine learning
+rate; a moving average of the weights is saved. One prompt in ten is left empty, for classifier-free guidance. Most of the training is
+done with a part of the blocks (the video model starts with still pictures). Then the model grows to its full depth without changing its
+function, and training continues. It is trained in diffusers' classes, because ComfyUI's Flux works in place and has no gradient, and
+saved under the names that ComfyUI's stock loader reads.
 """
 
 from __future__ import annotations
@@ -30,18 +31,26 @@ from benchmarks.small import video_world
 from benchmarks.small.models import IMAGE, VIDEO, SmallModel, Tensors
 from magcache.demo import world
 
-SHIFT, UNIFORM, DROPOUT, AVERAGE = 3.0, 0.2, 0.1, 0.999
+SHIFT = 3.0
+UNIFORM = 0.2
+"""Fraction of the sigmas that is drawn uniformly, so that both ends are seen."""
+DROPOUT = 0.1
+"""Fraction of the prompts that is left empty."""
+AVERAGE = 0.999
+"""Decay of the moving average of the weights, a step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
+    """A part of the training."""
+
     steps: int
     batch: int
     rate: float
     """Peak learning rate."""
     draw: Callable[[str, np.random.Generator], np.ndarray]
     grown: bool = False
-    """With all of the blocks."""
+    """Whether the model has all its blocks."""
 
 
 class Name(str, Enum):
@@ -63,20 +72,20 @@ console = Console()
 
 
 def use_bfloat16(small: SmallModel, model: torch.nn.Module) -> None:
-    """Let the blocks compute in bfloat16. Only them: elsewhere the timestep would be rounded to eight bits."""
+    """Let the blocks compute in bfloat16. The rest stays in float32, where the timestep is not rounded to eight bits."""
     for block in small.blocks(model):
         block.forward = torch.autocast("cpu", torch.bfloat16)(block.forward)
 
 
 def sample_sigmas(count: int) -> torch.Tensor:
-    """Noise levels to train on: logit-normal, one in five uniform so that both ends are seen, then shifted."""
+    """Noise levels to train on: logit-normal, some of them uniform (`UNIFORM`), then shifted."""
     middle, anywhere = torch.sigmoid(torch.randn(count)), torch.rand(count)
     sigmas = torch.where(torch.rand(count) < UNIFORM, anywhere, middle)
     return SHIFT * sigmas / (1 + (SHIFT - 1) * sigmas)
 
 
 def make_batch(small: SmallModel, stage: Stage, rng: np.random.Generator) -> tuple[torch.Tensor, Tensors]:
-    """Latents and text, some prompts left empty."""
+    """Latents and encoded texts; some texts are left empty."""
     everything = small.prompts()
     prompts = [everything[rng.integers(len(everything))] for _ in range(stage.batch)]
     drawn = np.stack([stage.draw(prompt, rng) for prompt in prompts])
@@ -85,7 +94,7 @@ def make_batch(small: SmallModel, stage: Stage, rng: np.random.Generator) -> tup
 
 
 def make_optimisers(small: SmallModel, model: torch.nn.Module, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the blocks, AdamW for everything else."""
+    """Muon for the matrices of the blocks, AdamW for all other weights."""
     matrices = [weight for block in small.blocks(model) for weight in block.parameters() if weight.dim() == 2]
     taken = {id(weight) for weight in matrices}
     others = [weight for weight in model.parameters() if id(weight) not in taken]
@@ -96,14 +105,14 @@ def make_optimisers(small: SmallModel, model: torch.nn.Module, rate: float) -> l
 
 
 def rate_factor(step: int, steps: int) -> float:
-    """A short way up, then a cosine down to a fiftieth."""
+    """Factor of the learning rate: a short linear warm-up, then a cosine that falls to 1/50."""
     warm_up = min(100, steps // 10 + 1)
     progress = min(1.0, step / steps)
     return min(1.0, (step + 1) / warm_up) * (0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2)
 
 
 def train(small: SmallModel, model: torch.nn.Module, stage: Stage, out: Path, seed: int, bf16: bool) -> torch.nn.Module:
-    """One stage; returns the average of the weights and saves it now and then."""
+    """Train one stage and return the averaged weights, which are saved every 250 steps."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     average = copy.deepcopy(model)
@@ -138,16 +147,16 @@ def train(small: SmallModel, model: torch.nn.Module, stage: Stage, out: Path, se
 def save(small: SmallModel, model: torch.nn.Module, out: Path, **made_with: int) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.half().contiguous() for name, tensor in small.to_original(model.state_dict()).items()}
-    save_file(weights, out, metadata={"made_with": f"benchmarks/train.py {made_with}", "license": "Apache-2.0"})
+    save_file(weights, out, metadata={"made_with": f"benchmarks/small/train.py {made_with}", "license": "Apache-2.0"})
 
 
 def main(
     name: Name,
-    out: Annotated[Path | None, typer.Option(help="Where the checkpoint goes; by default where it is used.")] = None,
-    start: Annotated[Path | None, typer.Option(help="A checkpoint to begin the last stage with.")] = None,
-    scale: Annotated[float, typer.Option(help="Train this many times as long.")] = 1.0,
+    out: Annotated[Path | None, typer.Option(help="File to write; by default the one that the benchmarks read.")] = None,
+    start: Annotated[Path | None, typer.Option(help="A checkpoint to start the last stage with; earlier stages are left out.")] = None,
+    scale: Annotated[float, typer.Option(help="Factor of the number of steps of every stage.")] = 1.0,
     seed: int = 0,
-    bf16: Annotated[bool, typer.Option(help="bfloat16 arithmetic: faster where the processor has it.")] = True,
+    bf16: Annotated[bool, typer.Option(help="Compute the blocks in bfloat16: faster on processors that support it.")] = True,
 ) -> None:
     small = MODELS[name]
     out = out or small.checkpoint

@@ -1,4 +1,4 @@
-"""The small world of the video model: prompts such as "a red star moving left on sand", how they are drawn and encoded.
+"""The world of the small video model: prompts such as "a red star moving left on sand", and how they are drawn and encoded.
 
 The shapes, colours and backgrounds are those of the demo's pictures.
 """
@@ -15,11 +15,11 @@ from magcache.demo.world import Array
 
 SIDE, FRAMES = 32, 9
 TEXT_TOKENS, TEXT_WIDTH = 4, 4096
-"""One token a word that means something; the width that every Wan has."""
+"""One token for each meaningful word of a prompt, and the width of a token, which is that of every Wan."""
 
 MOTIONS: dict[str, tuple[float, float]] = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 REACH = 0.45
-"""How far the shape travels to each side of the middle, in half widths of the picture."""
+"""Farthest distance of the shape from its middle position, in half widths of the picture."""
 
 
 def prompts() -> list[str]:
@@ -29,17 +29,17 @@ def prompts() -> list[str]:
 
 
 def draw(prompt: str, rng: np.random.Generator) -> Array:
-    """One video of `prompt`, (3, FRAMES, SIDE, SIDE) in [-1, 1], its path and size drawn from `rng`."""
+    """One video of `prompt`, (3, FRAMES, SIDE, SIDE) in [-1, 1]. `rng` decides its position and size."""
     return _render(prompt, np.linspace(-REACH, REACH, FRAMES).tolist(), rng)
 
 
 def draw_still(prompt: str, rng: np.random.Generator) -> Array:
-    """One frame from anywhere in a video of `prompt`, (3, 1, SIDE, SIDE)."""
+    """One frame of a video of `prompt` at a random moment, (3, 1, SIDE, SIDE) in [-1, 1]."""
     return _render(prompt, [rng.uniform(-REACH, REACH)], rng)
 
 
 def _render(prompt: str, path: Sequence[float], rng: np.random.Generator) -> Array:
-    """The frames in which the shape has gone each part of its `path`."""
+    """One frame for each element of `path`: the distance of the shape from its middle position, in half widths of the picture."""
     step_x, step_y = next(MOTIONS[word] for word in prompt.split() if word in MOTIONS)
     radius = rng.uniform(0.44, 0.54)
     middle_x, middle_y = rng.uniform(-0.15, 0.15, size=2)
@@ -58,7 +58,7 @@ def encode(prompt: str) -> Array:
 
 
 def to_latent(videos: Array) -> Array:
-    """(n, 3, frames, h, w) in [-1, 1] to (n, 16, frames, h/2, w/2)."""
+    """Videos (n, 3, frames, h, w) in [-1, 1] as latents (n, 16, frames, h/2, w/2)."""
     n, _, frames, height, width = videos.shape
     flat = world.to_latent(videos.transpose(0, 2, 1, 3, 4).reshape(n * frames, 3, height, width))
     return flat.reshape(n, frames, *flat.shape[1:]).transpose(0, 2, 1, 3, 4)

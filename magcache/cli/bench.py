@@ -24,25 +24,25 @@ def bench(
 ) -> None:
     """Run a workflow with and without MagCache on a ComfyUI that is running, and compare times and pictures."""
     with errors_as_messages("bench"):
-        from ..server.bench.report import write_report
-        from ..server.bench.rounds import Round, facts_of, run_bench, runs_needed, ways
+        from ..server.bench.report import bench_facts, write_report
+        from ..server.bench.rounds import BenchRound, run_bench, runs_needed, variants
         from ..server.client import Client
         from ..server.workflow import classes, read_workflow
-        from .progress import run_bars
+        from .progress import progress_bars
 
-        given, rounds, stopped = read_workflow(workflow), list[Round](), None
+        given, rounds, stopped = read_workflow(workflow), list[BenchRound](), None
         with Client(server) as client:
             types = client.types(classes(given) | {"MagCacheAuto"} | ({"EasyCache"} if easycache else set()))
-            made = ways(given, types, speedup, easycache)
-            with run_bars(runs_needed(made, repeats)) as bars:
+            workflows = variants(given, types, speedup, easycache)
+            with progress_bars(runs_needed(workflows, repeats)) as bars:
                 try:
-                    for each in run_bench(client, made, types, repeats, bars.server()):
-                        rounds.append(each)
+                    for finished in run_bench(client, workflows, types, repeats, bars.add_server()):
+                        rounds.append(finished)
                     bars.complete()
                 except (KeyboardInterrupt, MagCacheError) as error:
-                    stopped = error
+                    stopped = error  # What was measured so far is reported all the same.
             if rounds:
-                facts = facts_of(rounds, workflow.name, client)
+                facts = bench_facts(rounds, workflow.name, client)
                 page = write_report(facts, rounds, out or workflow.with_suffix(".bench"))
                 if as_json:
                     print_json(facts)

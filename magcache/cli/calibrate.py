@@ -22,18 +22,18 @@ def calibrate(
 ) -> None:
     """Measure the model of a workflow on a ComfyUI that is running; `auto` uses the curve from then on."""
     with errors_as_messages("bench"):
-        from ..server.calibrate import calibrate as measure
-        from ..server.calibrate import facts_of
+        from ..server.calibrate import calibrate as run_calibration
+        from ..server.calibrate import calibration_facts
         from ..server.client import Client
         from ..server.workflow import classes, read_workflow
-        from .progress import run_bars
+        from .progress import progress_bars
 
         name, given = name and check_name(name), read_workflow(workflow)
-        with Client(server) as client, run_bars(runs) as bars:
+        with Client(server) as client, progress_bars(runs) as bars:
             types = client.types(classes(given) | {"MagCacheCalibration"})
-            found = measure(client, given, types, name=name, runs=runs, told=bars.server())
+            found = run_calibration(client, given, types, name=name, runs=runs, on_progress=bars.add_server())
             bars.complete()
-        facts = facts_of(found)
+        facts = calibration_facts(found)
         if as_json:
             print_json(facts)
             return

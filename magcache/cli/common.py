@@ -1,9 +1,11 @@
-"""What every command needs: where it writes, which curve is meant, and how it fails."""
+"""What several commands share: options, finding a curve, output and errors."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -20,33 +22,28 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 WorkflowFile = Annotated[Path, typer.Argument(metavar="WORKFLOW.json", help="A workflow from ComfyUI's Workflow → Export (API).")]
 ServerAddress = Annotated[str, typer.Option(metavar="URL", help="The ComfyUI to use.")]
 LOCAL_SERVER = "http://127.0.0.1:8188"
-"""Where ComfyUI listens by itself."""
+"""Where ComfyUI listens by default."""
 _INTERRUPTED = 130
-"""The status that shells give to what Ctrl-C ended."""
+"""The exit status of a program that Ctrl-C ended."""
 
 
-class errors_as_messages:  # noqa: N801
-    """Shows an expected error as one line instead of a traceback, and ends with status 1.
+@contextmanager
+def errors_as_messages(extra: str = "cli") -> Generator[None, None, None]:
+    """Show an expected error as one line instead of a traceback, and exit: with status 1, or 130 after Ctrl-C.
 
-    `extra` names what has to be installed for the command.
+    `extra` names the extra of the package that the command needs.
     """
-
-    def __init__(self, extra: str = "cli") -> None:
-        self._extra = extra
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, MagCacheError):
-            complain(str(error))
-            raise typer.Exit(1)
-        if isinstance(error, ModuleNotFoundError):
-            complain(f'{error.name} is not installed. Run: pip install "magcache[{self._extra}]"')
-            raise typer.Exit(1)
-        if isinstance(error, KeyboardInterrupt):
-            complain("stopped by Ctrl-C.")
-            raise typer.Exit(_INTERRUPTED)
+    try:
+        yield
+    except MagCacheError as error:
+        print_error(str(error))
+        raise typer.Exit(1) from None
+    except ModuleNotFoundError as error:
+        print_error(f'{error.name} is not installed. Run: pip install "magcache[{extra}]"')
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print_error("stopped by Ctrl-C.")
+        raise typer.Exit(_INTERRUPTED) from None
 
 
 def find_curve(given: str, steps: int | None) -> MagnitudeCurve:
@@ -62,14 +59,14 @@ def print_json(facts: object) -> None:
     sys.stdout.write(json.dumps(facts, indent=1) + "\n")
 
 
-def complain(message: str) -> None:
-    """One line on stderr."""
-    # A message may quote what was typed, and that may look like markup.
+def print_error(message: str) -> None:
+    """Print one line to stderr."""
+    # A message may quote user input that looks like Rich's markup.
     Console(stderr=True).print(f"[red]Error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
 
 
 def _is_file(given: str) -> bool:
     try:
         return Path(given).is_file()
-    except (OSError, ValueError):  # Too long for a path, say.
+    except (OSError, ValueError):  # It cannot be a path: it is too long, for example.
         return False

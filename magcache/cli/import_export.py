@@ -1,4 +1,4 @@
-"""`magcache import` and `magcache export`: published lists of ratios to curves and back."""
+"""`magcache import` and `magcache export`: curves from published lists of ratios, and lists from curves."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def import_list(
     name: Annotated[str, typer.Option(help="Name of the curve; of several lists in the file, the one with this label is taken.")],
     family: Annotated[str, typer.Option(help="The architecture, such as flux, wan or qwen_image.")],
     shift: Annotated[float, typer.Option(help="Shift of the run that was measured.")] = 1.0,
-    branches: Annotated[Layout | None, typer.Option(help="One ratio a step, or two interleaved; seen from the list if left out.")] = None,
+    branches: Annotated[Layout | None, typer.Option(help="One ratio a step, or two interleaved; detected if left out.")] = None,
     out: Annotated[Path | None, typer.Option(help="The curve file; NAME.json if left out.")] = None,
 ) -> None:
     """Make a curve file of a published list of magnitude ratios."""
     with errors_as_messages():
         curve = import_curve(file, name=check_name(name), family=family, shift=shift, layout=branches)
         path = out or Path(f"{curve.name}.json")
-        _written(path, curve.save)
+        _write(path, curve.save)
         console.print(
             f"{escape(str(path))}: {curve.steps} steps, {' and '.join(curve.ratios)}. The sigmas are reconstructed for shift {shift:g}.",
             soft_wrap=True,
@@ -38,7 +38,7 @@ def import_list(
 
 def export_list(
     curve: Annotated[str, typer.Argument(help="A curve's name, or a curve file.")],
-    form: Annotated[Form, typer.Option("--format", help="Who shall read it.")],
+    form: Annotated[Form, typer.Option("--format", help="The program that will read the list.")],
     steps: Annotated[int | None, typer.Option(min=2, max=10_000, help="Steps of the list; the curve's own if left out.")] = None,
     out: Annotated[Path | None, typer.Option(help="A file to write; printed if left out.")] = None,
 ) -> None:
@@ -48,10 +48,10 @@ def export_list(
         if out is None:
             sys.stdout.write(text)
         else:
-            _written(out, lambda path: write_text(path, text))
+            _write(out, lambda path: write_text(path, text))
 
 
-def _written(path: Path, write: Callable[[Path], None]) -> None:
+def _write(path: Path, write: Callable[[Path], None]) -> None:
     try:
         write(path)
     except (OSError, ValueError) as error:

@@ -1,11 +1,11 @@
-"""`magcache tune`: the best settings of MagCache for a workflow, for a floor of quality or a budget of time."""
+"""`magcache tune`: the best settings of MagCache for a workflow, given a lowest PSNR or a longest time."""
 
 from __future__ import annotations
 
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE
@@ -14,82 +14,100 @@ from rich.table import Table
 
 from ..documents import write_text
 from ..errors import MagCacheError
-from .common import LOCAL_SERVER, AsJson, WorkflowFile, complain, console, errors_as_messages, print_json
+from .common import LOCAL_SERVER, AsJson, WorkflowFile, console, errors_as_messages, print_error, print_json
+
+if TYPE_CHECKING:
+    from ..server.client import Client
+    from ..server.tune.selection import Selection
+    from ..server.tune.task import TuningTask
 
 _MIN_PSNR = 35.0
 Servers = Annotated[
     list[str] | None, typer.Option(metavar="URL", help=f"The ComfyUI to use; several share the work (default {LOCAL_SERVER}).")
 ]
-Floor = Annotated[float | None, typer.Option(min=1, max=100, help=f"Be as fast as this closeness allows, in dB (default {_MIN_PSNR:g}).")]
-Budget = Annotated[float | None, typer.Option(min=0.001, help="Be as close as this time for the whole workflow allows.")]
+MinPsnr = Annotated[float | None, typer.Option(min=1, max=100, help=f"Be as fast as this closeness allows, in dB (default {_MIN_PSNR:g}).")]
+MaxSeconds = Annotated[float | None, typer.Option(min=0.001, help="Be as close as this time for the whole workflow allows.")]
 
 
 def tune(
     workflow: WorkflowFile,
     server: Servers = None,
-    min_psnr: Floor = None,
-    max_seconds: Budget = None,
+    min_psnr: MinPsnr = None,
+    max_seconds: MaxSeconds = None,
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Settings to try.")] = 30,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Seeds to tune on, and as many others to confirm with.")] = 2,
-    out: Annotated[Path | None, typer.Option(help="Folder for the report and the memory; WORKFLOW.tune if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report and the study; WORKFLOW.tune if left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the best settings of MagCache for a workflow. The same command goes on where it was stopped."""
     with errors_as_messages("tune"), ExitStack() as stack:
         from ..server.client import Client
-        from ..server.tune.report import facts_of, write_report
-        from ..server.tune.search import Job, search
-        from ..server.tune.selection import Goal, confirm, keep
+        from ..server.tune.report import tune_facts, write_report
+        from ..server.tune.search import search
+        from ..server.tune.selection import Goal, confirm
         from ..server.tune.study import open_study
+        from ..server.tune.task import TuningTask
         from ..server.workflow import classes, read_workflow
-        from .progress import run_bars
+        from .progress import progress_bars
 
         goal = Goal(min_psnr, max_seconds) if min_psnr or max_seconds else Goal(min_psnr=_MIN_PSNR)
         given, folder = read_workflow(workflow), out or workflow.with_suffix(".tune")
         clients = [stack.enter_context(Client(address)) for address in server or [LOCAL_SERVER]]
         types = [client.types(classes(given) | {"MagCacheAuto", "MagCachePreset"}) for client in clients]
-        job = Job.of(given, types[0], seeds)
-        study = stack.enter_context(open_study(folder, job.space, job.about(), trials))
+        task = TuningTask.of(given, types[0], seeds)
+        study = stack.enter_context(open_study(folder, task.space, task.key(), trials))
 
-        with run_bars(job.runs(len(clients), study.left)) as bars:
-            lanes = {client: bars.server(f"{client.url} · " if len(clients) > 1 else "") for client in clients}
+        with progress_bars(task.runs_needed(len(clients), study.remaining)) as bars:
+            servers = {client: bars.add_server(f"{client.url} · " if len(clients) > 1 else "") for client in clients}
             try:
-                dropped = search(lanes, job, study)
+                failed = search(servers, task, study)
             except (KeyboardInterrupt, MagCacheError):
-                complain(f"{trials - study.left} of {trials} settings are measured and kept in {folder}. The same command goes on.")
+                print_error(f"{trials - study.remaining} of {trials} settings are measured and kept in {folder}. The same command goes on.")
                 raise
-            lasting = [client for client in clients if client not in dropped]
-            verdict = confirm(lasting[0], job, goal, study.front(), lanes[lasting[0]])
+            working = [client for client in clients if client not in failed]
+            selection = confirm(working[0], task, goal, study.pareto_front(), servers[working[0]])
             bars.complete()
-        for error in dropped.values():
-            complain(f"went on without a server. {error}")
+        for error in failed.values():
+            print_error(f"went on without a server. {error}")
 
-        facts = facts_of(workflow.name, goal, study.tried(), study.front(), verdict)
-        if verdict.chosen:
-            facts["tuned_workflow"] = str(workflow.with_suffix(".tuned.json"))
-            write_text(facts["tuned_workflow"], json.dumps(job.with_setting(verdict.chosen.tried.setting), indent=1) + "\n")
-            facts["presets"] = {client.url: keep(client, job, verdict.chosen) for client in lasting}
-        page = write_report(facts, goal, verdict, folder)
+        facts = tune_facts(workflow.name, goal, study.trials(), study.pareto_front(), selection)
+        facts |= _save_choice(workflow, task, selection, working)
+        page = write_report(facts, goal, selection, folder)
         if as_json:
             print_json(facts)
         else:
             _print(facts, page)
-        if not verdict.chosen:
-            best = max(facts["trials"], key=lambda each: each["psnr_worst"])
-            raise MagCacheError(
-                f"No setting of {len(facts['trials'])} gives {goal} on fresh seeds too. The closest has {best['psnr_worst']:.1f} dB with "
-                f"{best['nfe']} evaluations; all steps take {facts['seconds_all_steps']:.2f} seconds. Ask for less, or raise --trials."
-            )
+        if not selection.chosen:
+            raise MagCacheError(_no_choice(facts, str(goal)))
+
+
+def _save_choice(workflow: Path, task: TuningTask, selection: Selection, clients: list[Client]) -> dict[str, Any]:
+    """Save the chosen settings as a workflow and as presets on the servers; returns where. Does nothing without a choice."""
+    from ..server.tune.selection import save_preset
+
+    if not selection.chosen:
+        return {}
+    path = str(workflow.with_suffix(".tuned.json"))
+    write_text(path, json.dumps(task.with_settings(selection.chosen.trial.settings), indent=1) + "\n")
+    return {"tuned_workflow": path, "presets": {client.url: save_preset(client, task, selection.chosen) for client in clients}}
+
+
+def _no_choice(facts: dict[str, Any], goal: str) -> str:
+    best = max(facts["trials"], key=lambda each: each["psnr_worst"])
+    return (
+        f"No setting of {len(facts['trials'])} gives {goal} on fresh seeds too. The closest has {best['psnr_worst']:.1f} dB with "
+        f"{best['nfe']} evaluations; all steps take {facts['seconds_all_steps']:.2f} seconds. Ask for less, or raise --trials."
+    )
 
 
 def _print(facts: dict[str, Any], page: Path) -> None:
     table = Table("setting", "evaluations", "predicted", "PSNR worst", box=SIMPLE, title="Pareto front")
     by_number = {each["number"]: each for each in facts["trials"]}
     for row in (by_number[number] for number in facts["front"]):
-        table.add_row(_setting(row), str(row["nfe"]), f"{row['predicted_speedup']:.2f}×", f"{row['psnr_worst']:.1f} dB")
+        table.add_row(_settings_text(row), str(row["nfe"]), f"{row['predicted_speedup']:.2f}×", f"{row['psnr_worst']:.1f} dB")
     console.print(table)
     for row in facts["confirmed_on_fresh_seeds"]:
-        console.print(f"{'Chosen' if row['met'] else 'Not confirmed'}: {_setting(row)}", soft_wrap=True)
+        console.print(f"{'Chosen' if row['met'] else 'Not confirmed'}: {_settings_text(row)}", soft_wrap=True)
         console.print(
             f"  on fresh seeds {row['speedup']:.2f}× faster ({row['seconds']:.2f} of {facts['seconds_all_steps']:.2f} seconds), "
             f"PSNR mean / worst {row['psnr_mean']:.1f} / {row['psnr_worst']:.1f} dB",
@@ -103,5 +121,5 @@ def _print(facts: dict[str, Any], page: Path) -> None:
     console.print(f"Report: {escape(str(page))}", soft_wrap=True)
 
 
-def _setting(row: dict[str, Any]) -> str:
+def _settings_text(row: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in row["setting"].items())

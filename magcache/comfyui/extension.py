@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
-from typing_extensions import override
 
 from .curve_folders import register_folder
 from .nodes.demo import DEMO_NODES, register_checkpoints
@@ -13,12 +12,10 @@ from .nodes.speed import CompileModel, MagCache, MagCacheAuto, MagCacheCalibrati
 
 
 class MagCacheExtension(ComfyExtension):
-    @override
     async def on_load(self) -> None:
         register_folder()
         register_checkpoints()
 
-    @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
             MagCacheAuto, MagCache, MagCacheCalibration, MagCacheReport, MagCacheCompare, MagCachePreset, CompileModel, *DEMO_NODES

@@ -83,8 +83,8 @@ def _patches(options: dict[str, Any], transformer: dict[str, Any], sigma: float)
 def _acts(patch: Any, sigma: float) -> tuple[bool, ...]:
     """On which side of each of its limits `sigma` lies, for a patch that acts between two sigmas."""
     held = getattr(patch, "__self__", patch)
-    names = getattr(getattr(held, "__code__", None), "co_freevars", ())
-    cells = dict(zip(names, getattr(held, "__closure__", None) or (), strict=False))
+    names: tuple[str, ...] = getattr(getattr(held, "__code__", None), "co_freevars", ())
+    cells: dict[str, Any] = dict(zip(names, getattr(held, "__closure__", None) or (), strict=False))
     limits = (cells[name].cell_contents if name in cells else getattr(held, name, None) for name in _LIMITS)
     return tuple(sigma >= float(limit) for limit in limits if isinstance(limit, int | float | torch.Tensor))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from statistics import fmean
 from typing import Any
 
@@ -46,7 +47,7 @@ def guidance_of(guider: Any) -> float:
         numbers = [float(each) for each in np.asarray(cfg.cpu() if isinstance(cfg, torch.Tensor) else cfg).flatten()]
     except (TypeError, ValueError):
         return 1.0
-    return fmean(numbers) if numbers else 1.0
+    return fmean(numbers) if numbers and all(map(math.isfinite, numbers)) else 1.0
 
 
 def check_architecture(patcher: Any, model_type: str) -> None:

@@ -50,7 +50,7 @@ def advice(report: RunReport) -> str | None:
         return f"MagCache: nothing was skipped. {report.label.note}"
     if report.steps < FEW_STEPS and reason not in (Reason.NO_CURVE, Reason.NO_STEP_ALLOWED, Reason.NOT_FALLING):
         return f"MagCache: nothing was skipped. With {_steps(report.steps)} there is little to skip. {_ADVICE[Reason.TOO_SHORT]}"
-    if reason in _ADVICE:
+    if reason is not None and reason in _ADVICE:
         return f"MagCache: nothing was skipped, because {reason.value}. {_ADVICE[reason]}"
     return None
 

@@ -20,8 +20,7 @@ from torch import nn
 
 from ..errors import MagCacheError
 from ..reports.run_report import RunReport
-from ..runtime.forward import run_forward
-from ..runtime.residuals import StaleResidualError
+from ..runtime.forward import run_evaluation, run_forward
 from ..runtime.run_setup import Conclusion, Mode, RunSetup
 from ..runtime.session import Evaluation, ReusedEvaluation, Session
 from ..settings import CacheDevice
@@ -144,13 +143,14 @@ class MagCachePatch:
         # A crop of the latent, or another one: which part of it is not known, and may be another one at the next step.
         whole = x is run.latent or window_of(options["transformer_options"]) is not None
         call = run.numbered(composition(model, conds, x, sigma, options)) if whole else None
-        evaluation = run.session.begin(call, sigma, x.device)
-        try:
-            return _evaluate(executor, evaluation, model, conds, x, timestep, options)
-        except StaleResidualError as reason:
-            log.debug("MagCache computes sigma %.4f after all: %s.", sigma, reason)
-            evaluation = run.session.recompute(evaluation, call)
-            return _evaluate(executor, evaluation, model, conds, x, timestep, options)
+
+        def evaluate(evaluation: Evaluation) -> Any:
+            transformer = {**options["transformer_options"], _EVALUATION: _Present(evaluation, x.shape[0])}
+            # Block lists are empty on a skipped step, so what a ControlNet computes for them would be lost.
+            groups = [_without_control(group) for group in conds] if isinstance(evaluation, ReusedEvaluation) else conds
+            return executor(model, groups, x, timestep, {**options, "transformer_options": transformer})
+
+        return run_evaluation(run.session, call, sigma, x.device, evaluate)
 
     def apply_model(
         self, executor: Any, x: torch.Tensor, t: torch.Tensor, c_concat: Any = None, c_crossattn: Any = None, control: Any = None,
@@ -195,19 +195,6 @@ def _concluded(setup: RunSetup, report: RunReport) -> Conclusion:
     except MagCacheError as error:
         log.warning("%s", error)
         return Conclusion(f"MagCache: {error}")
-
-
-def _evaluate(
-    executor: Any, evaluation: Evaluation, model: Any, conds: list[Any], x: torch.Tensor, timestep: torch.Tensor, options: dict[str, Any]
-) -> Any:
-    transformer = {**options["transformer_options"], _EVALUATION: _Present(evaluation, x.shape[0])}
-    if isinstance(evaluation, ReusedEvaluation):
-        # Block lists are empty on a skipped step, so what a ControlNet computes for them would be lost.
-        conds = [_without_control(group) for group in conds]
-        return executor(model, conds, x, timestep, {**options, "transformer_options": transformer})
-    result = executor(model, conds, x, timestep, {**options, "transformer_options": transformer})
-    evaluation.finish()
-    return result
 
 
 def _without_control(group: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:

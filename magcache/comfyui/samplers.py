@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import isfunction, unwrap
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -37,17 +38,18 @@ class SamplerTraits:
 def traits_of(sampler: Any, guider: Any, sigmas: torch.Tensor) -> SamplerTraits:
     """Run the sampler's function on one number, with a stand-in for the model that answers at random.
 
-    A sampler for which that does not work has none of the traits that allow something.
+    A sampler for which that does not work has none of the traits that allow something. Nor has one that may keep a state of its own,
+    in a closure or in an object such as a noise generator, which would not be the same after a dry run.
     """
     function = getattr(sampler, "sampler_function", None)
     options: Mapping[str, Any] = getattr(sampler, "extra_options", {})
-    if function is None or not all(_is_plain(value) for value in options.values()):
-        return SamplerTraits()  # An object such as a noise generator would not be the same after a dry run.
+    if not isfunction(function) or unwrap(function).__closure__ or not all(_is_plain(value) for value in options.values()):
+        return SamplerTraits()
     schedule = sigmas.detach().float().cpu()
     try:
         runs = [_dry_run(function, options, guider, schedule, seed) for seed in (0, 1)]
     except Exception as error:  # noqa: BLE001 - a sampler of any pack may raise anything
-        log.debug("MagCache could not try the sampler %s: %s", getattr(function, "__name__", function), error)
+        log.debug("MagCache could not try the sampler %s: %s", function.__name__, error)
         return SamplerTraits()
     steps = schedule.tolist()
     one_a_step = _is_one_a_step(runs[0], steps[:-1])
@@ -77,11 +79,16 @@ class _StandIn:
         self.evaluated: list[float] = []
         self._answers = _answers()
 
-    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, **_: Any) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, model_options: Mapping[str, Any], **_: Any) -> torch.Tensor:
         if sum(each >= 0 for each in self.evaluated) > _MOST_EVALUATIONS * len(self.sigmas):
             raise RuntimeError("it does not end")
         self.evaluated.append(float(sigma.flatten()[0]))
-        return x - sigma.reshape(-1, 1, 1, 1) * next(self._answers)
+        change = sigma.reshape(-1, 1, 1, 1) * next(self._answers)
+        answer, other = x - change, x + change
+        for function in model_options.get("sampler_post_cfg_function", ()):  # Samplers of the CFG++ kind look at the negative's answer.
+            given = {"denoised": answer, "cond_denoised": answer, "uncond_denoised": other, "sigma": sigma, "input": x}
+            answer = function({**given, "model": None, "cond_scale": 1.0, "model_options": model_options})
+        return answer
 
     def stepped(self, *_: Any) -> None:
         self.evaluated.append(-1.0)

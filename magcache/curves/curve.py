@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import operator
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from types import MappingProxyType
@@ -22,7 +21,6 @@ from ..settings import ThresholdSettings
 from .codec import MAX_BYTES, document_of, fields_of
 from .products import Blocks, Matrix, compose, resample
 
-FORMAT, VERSION = "magcache.curves.curve", 2
 SAME_SIGMA = 1e-4
 """Two sigmas closer than this (relative to the larger) are one: schedules are computed in fp32 and stored rounded."""
 _NAME = re.compile(r"(?!auto$)(?!(?i:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -32,7 +30,7 @@ _LARGEST_PRODUCT = 1e12
 _DEEPEST = 50
 """Most levels of nesting in provenance: Python can hold values that are too deep for it to write."""
 _LARGEST_LOG = 100.0
-"""Limit of a log-ratio, so that a steep end of a curve does not overflow when it is extrapolated to a far sigma."""
+"""Limit of a log-ratio and of a log-magnitude, so that a steep end of a curve does not overflow when extrapolated to a far sigma."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +53,8 @@ class MagnitudeCurve:
     products: Mapping[tuple[str, str], tuple[tuple[float, ...], ...]] = field(
         default_factory=dict[tuple[str, str], tuple[tuple[float, ...], ...]]
     )
-    """Inner products ⟨r_i, r_j⟩ of residuals for pairs of branches, steps × steps, where they were recorded, in units of a residual's
-    mean square. The error of every way to reuse follows from them (docs/how_it_works.md, section 3)."""
+    """Inner products ⟨r_i, r_j⟩ of residuals for pairs of branches, steps × steps, where they were recorded, in units of the mean
+    square of a residual, that of the larger branch. The error of every way to reuse follows from them (docs/how_it_works.md, section 3)."""
     masked: tuple[int, ...] = ()
     """Steps whose ratio compares two different models (an expert switch) and is ignored."""
     vetoes: tuple[float, ...] = ()
@@ -130,13 +128,12 @@ class MagnitudeCurve:
 
     def levels_at(self, sigmas: Sequence[float]) -> tuple[float, ...]:
         """Magnitude of the residual at each of `sigmas` (falling) relative to the first: the geometric mean over the branches."""
-        rows = [accumulate(self.ratios_at(sigmas, branch), operator.mul) for branch in self.ratios]
-        return tuple(math.exp(sum(map(math.log, column)) / len(column)) for column in zip(*rows, strict=True))
+        rows = [accumulate(self.ratios_at(sigmas, branch), _scaled) for branch in self.ratios]
+        return _geometric_means(rows)
 
     def mean_ratios_at(self, sigmas: Sequence[float]) -> tuple[float, ...]:
         """As `ratios_at`: the geometric mean over the branches."""
-        levels = self.levels_at(sigmas)
-        return (1.0, *(after / before for before, after in pairwise(levels)))[: len(levels)]
+        return _geometric_means([self.ratios_at(sigmas, branch) for branch in self.ratios])
 
     def products_at(self, sigmas: Sequence[float], guidance: float) -> Matrix | None:
         """Inner products (steps × steps) of the guided residuals at `sigmas`; None if none were recorded."""
@@ -222,6 +219,16 @@ def check_name(name: str) -> str:
 def same_sigma(one: float, other: float) -> bool:
     """Whether two sigmas are the same noise level, give or take rounding."""
     return math.isclose(one, other, rel_tol=SAME_SIGMA, abs_tol=SAME_SIGMA * 1e-9)
+
+
+def _scaled(level: float, ratio: float) -> float:
+    """Their product, within limits."""
+    return min(max(level * ratio, math.exp(-_LARGEST_LOG)), math.exp(_LARGEST_LOG))
+
+
+def _geometric_means(rows: Sequence[Iterable[float]]) -> tuple[float, ...]:
+    """The geometric mean of the numbers at each place of all rows."""
+    return tuple(math.exp(sum(map(math.log, column)) / len(column)) for column in zip(*rows, strict=True))
 
 
 def _check_numbers(values: Sequence[float], where: str, low: float, high: float = math.inf) -> None:

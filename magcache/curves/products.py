@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 _TURN = 0.75
-"""Radians by which residuals change direction per radian of the noise schedule; measured on the demo's model."""
+"""Radians by which residuals change direction per radian of the noise schedule, fitted on the demo's model."""
 
 Matrix = npt.NDArray[np.float64]
 Blocks = dict[tuple[str, str], Matrix]
@@ -85,7 +85,8 @@ def _variances(products: Matrix, measured: Sequence[float], places: Sequence[flo
 def expected_products(sizes: Sequence[float], sigmas: Sequence[float]) -> Matrix:
     """Inner products to expect of residuals of which only the magnitudes `sizes` are known (one a step).
 
-    The cosine between two residuals falls with their distance in `_pace`, as fitted on models whose residuals were recorded.
+    A prior, not a measurement: the cosine between two residuals falls with their distance in `_pace`, as fitted on models whose
+    residuals were recorded.
     """
     pace = np.array([_pace(sigma) for sigma in sigmas])
     cosines = np.exp(-0.5 * (pace[:, None] - pace[None, :]) ** 2)

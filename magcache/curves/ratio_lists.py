@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..documents import floats, items, read_text
 from ..errors import CurveError, SettingsError
+from .codec import FORMAT
 from .curve import MagnitudeCurve
 
 MAX_BYTES, MAX_NUMBERS = 2**20, 20_000
@@ -90,7 +91,7 @@ def import_curve(
         text = read_text(path, MAX_BYTES)
     except (OSError, ValueError) as error:
         raise CurveError(f"{path} cannot be read as a list of ratios: {error}") from None
-    if '"magcache.curves.curve"' in text:
+    if f'"{FORMAT}"' in text:
         raise CurveError(f"{path} is a MagCache curve already, not a list of ratios; use it as it is, or export it.")
     ratios = _completed(_chosen(_find(text, str(path)), name, layout, str(path)))
     steps = len(next(iter(ratios.values())))

@@ -1,4 +1,4 @@
-"""The demo's result as a web page, as JSON and as one picture."""
+"""The result of the demo as a web page, as JSON and as one picture."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from PIL import Image
 from ..reports.comparison import Comparison
 from ..reports.metrics import Picture, difference
 from ..reports.pages import DIFFERENCE_GAIN, encoded, write_page
-from .run import DemoResult, Row
+from .run import DemoResult, DemoRow
 
 _GAP = 4
+"""Pixels between the pictures of the overview."""
 _OVERVIEW_SCALE = 2
 
 
@@ -29,8 +30,8 @@ def write_report(result: DemoResult, folder: Path) -> Path:
     return page
 
 
-def overview(rows: Sequence[Row]) -> Image.Image:
-    """The first picture of every prompt, a column each: all steps, MagCache, as few plain steps."""
+def overview(rows: Sequence[DemoRow]) -> Image.Image:
+    """The first picture of each prompt in a column: with all steps, with MagCache, and with fewer steps."""
     columns = [np.concatenate([_framed(way.pictures[0]) for way in (row.full, row.cached, row.fewer)]) for row in rows]
     image = Image.fromarray(np.concatenate(columns, axis=1))
     return image.resize((image.width * _OVERVIEW_SCALE, image.height * _OVERVIEW_SCALE), Image.Resampling.LANCZOS)
@@ -49,7 +50,7 @@ def _summary(facts: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: DemoRow) -> dict[str, Any]:
     full, cached, fewer = row.full.pictures, row.cached.pictures, row.fewer.pictures
     differences = [difference(*pair, DIFFERENCE_GAIN) for pair in zip(full, cached, strict=True)]
     quality = Comparison.of(zip(full, cached, strict=True)).to_json()

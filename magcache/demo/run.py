@@ -1,11 +1,10 @@
-"""The demo: a real ComfyUI server, a real small model, the same pictures with and without MagCache."""
+"""The demo: sample the same pictures with and without MagCache on a real ComfyUI server with a small model."""
 
 from __future__ import annotations
 
-import copy
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +13,15 @@ from typing import Any
 
 from ..reports.comparison import Comparison
 from ..reports.metrics import Picture
-from ..server.client import Client, Outcome
+from ..server.client import Client, WorkflowResult
 from ..server.launch import find_comfyui, install_node, serve
-from ..server.runs import Told, doing
-from ..server.workflow import Workflow
+from ..server.runs import CALIBRATION_SEED, FIRST_SEED, OnProgress, begin_task
+from ..server.workflow import Workflow, insert_node
 
 _HERE = Path(__file__).parent
 CHECKPOINT = _HERE / "checkpoints" / "magcache_demo_flux.safetensors"
-CALIBRATION = ("a green circle on night", 1)
-"""Prompt and seed of the calibration; none of those that are evaluated."""
+CALIBRATION_PROMPT = "a green circle on night"
+"""Not among the prompts that are compared."""
 PROMPTS = (
     "a red star on sand",
     "a blue circle on snow",
@@ -33,27 +32,33 @@ PROMPTS = (
     "a red triangle on snow",
     "a blue square on sand",
 )
-FIRST_SEED = 1000
+TASKS = 2 + 3 * len(PROMPTS)
+"""Number of tasks that `run_demo` announces: the start of the server, the calibration, and three runs of each prompt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """Pictures of one way to sample, and how long they took."""
+class TimedPictures:
+    """The pictures of one run, and what they took."""
 
     pictures: list[Picture]
     seconds: float
+    """Of the sampling node."""
     nfe: int
+    """Evaluations that ran the model's blocks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One prompt: all steps, MagCache, and plain sampling with as few evaluations."""
+class DemoRow:
+    """One prompt and seed, sampled in three ways."""
 
     prompt: str
     seed: int
-    full: Measured
-    cached: Measured
-    fewer: Measured
+    full: TimedPictures
+    """With all steps."""
+    cached: TimedPictures
+    """With MagCache."""
+    fewer: TimedPictures
+    """Without MagCache, with as many steps as MagCache needed evaluations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +67,32 @@ class DemoResult:
 
     steps: int
     speedup: float
-    rows: list[Row]
-    plan: dict[str, Any] = field(repr=False)
+    """The speed-up that was asked for."""
+    rows: list[DemoRow]
+    report: dict[str, Any] = field(repr=False)
+    """The last run with MagCache, as `magcache.reports.run_report.RunReport.to_json` gives it."""
 
     @property
     def predicted(self) -> float:
+        """Steps per evaluation that ran the model's blocks."""
         return self.steps / self.rows[0].cached.nfe
 
     @property
     def measured(self) -> float:
-        """Sampling time of all prompts without MagCache by that with it."""
+        """Sampling time of all prompts with all steps divided by that with MagCache."""
         return sum(row.full.seconds for row in self.rows) / sum(row.cached.seconds for row in self.rows)
 
     @property
     def cached(self) -> Comparison:
+        """How close the pictures with MagCache are to those of all steps."""
         return self._quality(lambda row: row.cached)
 
     @property
     def fewer(self) -> Comparison:
+        """How close the pictures of plain sampling with fewer steps are to those of all steps."""
         return self._quality(lambda row: row.fewer)
 
-    def _quality(self, way: Callable[[Row], Measured]) -> Comparison:
-        """Closeness to the pictures of all steps."""
+    def _quality(self, way: Callable[[DemoRow], TimedPictures]) -> Comparison:
         return Comparison.of(pair for row in self.rows for pair in zip(row.full.pictures, way(row).pictures, strict=True))
 
     def to_json(self) -> dict[str, Any]:
@@ -99,61 +108,58 @@ class DemoResult:
             "magcache": self.cached.to_json(),
             "plain_with_as_few_steps": self.fewer.to_json(),
             "target_speedup": self.speedup,
-            "decisions": self.plan["decisions"],
-            "sigmas": self.plan["sigmas"],
+            "decisions": self.report["decisions"],
+            "sigmas": self.report["sigmas"],
         }
 
 
-def run_demo(steps: int, speedup: float, comfyui: Path | None, told: Told) -> DemoResult:
-    """Calibrate on one prompt, then sample `PROMPTS` three ways. Raises `MagCacheError` when ComfyUI or a workflow fails."""
+def run_demo(steps: int, speedup: float, comfyui: Path | None, on_progress: OnProgress) -> DemoResult:
+    """Calibrate on one prompt, then sample `PROMPTS` in three ways. Raises `MagCacheError` if ComfyUI or a workflow fails."""
     folder = find_comfyui(comfyui)
     with server_folder() as base:
-        told("starting ComfyUI", 0, 1)
+        on_progress("starting ComfyUI", 0, 1)
         with serve(folder, base, ["--cpu", "--disable-metadata"]) as server, Client(server.address) as client:
-            return _sample_all(client, steps, speedup, told)
+            return _sample_all(client, steps, speedup, on_progress)
 
 
-def _sample_all(client: Client, steps: int, speedup: float, told: Told) -> DemoResult:
-    def sample(what: str, workflow: Workflow) -> Outcome:
-        return client.run(workflow, doing(told, what))
+def _sample_all(client: Client, steps: int, speedup: float, on_progress: OnProgress) -> DemoResult:
+    def run(task: str, workflow: Workflow) -> WorkflowResult:
+        return client.run(workflow, begin_task(on_progress, task))
 
-    prompt, seed = CALIBRATION
-    sample("calibrating", with_node(demo_workflow(prompt, seed, steps), "MagCacheCalibration", model_type="auto"))
-    rows, plan = [], {}
-    for index, prompt in enumerate(PROMPTS):
-        seed = FIRST_SEED + index
+    calibration = demo_workflow(CALIBRATION_PROMPT, CALIBRATION_SEED, steps)
+    run("calibrating", with_node(calibration, "MagCacheCalibration", model_type="auto"))
+    rows, report = list[DemoRow](), dict[str, Any]()
+    for seed, prompt in enumerate(PROMPTS, FIRST_SEED):
         plain = demo_workflow(prompt, seed, steps)
-        full = sample(f"{prompt} · all steps", plain)
-        cached = sample(f"{prompt} · MagCache", with_node(plain, "MagCacheAuto", speedup=speedup))
-        plan = cached.reports[-1]
-        fewer = sample(f"{prompt} · fewer steps", demo_workflow(prompt, seed, plan["nfe"]))
-        rows.append(Row(prompt, seed, _measured(full, steps), _measured(cached, plan["nfe"]), _measured(fewer, plan["nfe"])))
-    return DemoResult(steps, speedup, rows, plan)
+        full = run(f"{prompt} · all steps", plain)
+        cached = run(f"{prompt} · MagCache", with_node(plain, "MagCacheAuto", speedup=speedup))
+        report = cached.reports[-1]
+        nfe = report["nfe"]
+        fewer = run(f"{prompt} · fewer steps", demo_workflow(prompt, seed, nfe))
+        rows.append(DemoRow(prompt, seed, _timed(full, steps), _timed(cached, nfe), _timed(fewer, nfe)))
+    return DemoResult(steps, speedup, rows, report)
 
 
 def demo_workflow(prompt: str, seed: int, steps: int) -> Workflow:
-    """The bundled workflow, plain, for `prompt`."""
+    """The demo's workflow without MagCache, for this prompt."""
     workflow: Workflow = json.loads((_HERE / "workflows" / "text_to_image.json").read_text(encoding="utf-8"))
     workflow["positive"]["inputs"]["text"] = prompt
     workflow["sampler"]["inputs"].update(seed=seed, steps=steps)
     return workflow
 
 
-def with_node(workflow: Workflow, node: str, **inputs: Any) -> Workflow:
-    """A copy of `workflow` with a MagCache node between its model and its sampler."""
-    workflow = copy.deepcopy(workflow)
-    workflow["magcache"] = {"class_type": node, "inputs": {"model": workflow["sampler"]["inputs"]["model"], **inputs}}
-    workflow["sampler"]["inputs"]["model"] = ["magcache", 0]
-    return workflow
+def with_node(workflow: Workflow, kind: str, **values: Any) -> Workflow:
+    """A copy of a demo workflow with a node of this kind, named `magcache`, between the model and the sampler."""
+    return insert_node(workflow, kind, values, [("sampler", "model")], name="magcache")
 
 
-def _measured(outcome: Outcome, nfe: int) -> Measured:
-    return Measured(outcome.pictures, outcome.seconds["sampler"], nfe)
+def _timed(result: WorkflowResult, nfe: int) -> TimedPictures:
+    return TimedPictures(result.pictures, result.seconds["sampler"], nfe)
 
 
 @contextmanager
-def server_folder() -> Iterator[Path]:
-    """A folder for the server's models and outputs, with this MagCache in it."""
+def server_folder() -> Generator[Path, None, None]:
+    """A temporary folder for a server's models and outputs, with this MagCache among its custom nodes."""
     with tempfile.TemporaryDirectory(prefix="magcache-demo-") as scratch:
         base = Path(scratch)
         install_node(base)

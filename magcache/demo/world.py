@@ -1,21 +1,24 @@
-"""The demo's small world: prompts such as "a red star on sand", how they are drawn and how they are encoded.
+"""The demo's data: prompts such as "a red star on sand", their pictures, and their encoding for the model.
 
-One definition serves the training script, the demo's ComfyUI nodes and the tests. NumPy only.
+The training script, the demo's ComfyUI nodes and the tests share it. NumPy only.
 """
 
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# NumPy's own types of clip, reshape and transpose are incomplete.
 from __future__ import annotations
 
 import hashlib
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating[Any]]
 
 SIDE = 64
-"""Pixels on a side of a picture."""
+"""Width and height of a picture in pixels."""
 LATENT_CHANNELS = 16
 """Channels of a latent: 3 colours × 2 × 2 pixels, and four that are always zero (Flux's latents have sixteen)."""
 TEXT_TOKENS, TEXT_WIDTH, POOLED_WIDTH = 6, 96, 64
@@ -63,12 +66,12 @@ SHAPES: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def prompts() -> list[str]:
-    """Every prompt of the world, in a fixed order."""
+    """Every prompt, in a fixed order."""
     return [f"a {colour} {shape} on {background}" for shape, colour, background in itertools.product(SHAPES, COLOURS, BACKGROUNDS)]
 
 
 def draw(prompt: str, rng: np.random.Generator) -> Array:
-    """One picture of `prompt`, (3, SIDE, SIDE) in [-1, 1], its place and size drawn from `rng`."""
+    """A picture of `prompt`, (3, SIDE, SIDE) in [-1, 1]; `rng` draws the place and the size of its shape."""
     radius = rng.uniform(0.48, 0.60)
     centre_x, centre_y = rng.uniform(-0.2, 0.2, size=2)
     return render(prompt, (centre_x, centre_y), radius, SIDE)
@@ -105,8 +108,8 @@ def _coverage(distance: Array, softness: float) -> Array:
 def encode(prompt: str) -> tuple[Array, Array]:
     """The words of `prompt` as (TEXT_TOKENS, TEXT_WIDTH) and (POOLED_WIDTH,).
 
-    Every word of the world is a fixed vector of ±1 taken from its hash; other words are passed over, and an empty prompt is
-    all zeros. There is nothing to learn and nothing to ship.
+    Every known word is a fixed vector of ±1 computed from its hash; other words are ignored, and a prompt without known words is
+    all zeros. So the encoder has no weights.
     """
     known = [word for word in prompt.lower().replace(",", " ").split() if word in {*SHAPES, *COLOURS, *BACKGROUNDS}]
     tokens = np.zeros((TEXT_TOKENS, TEXT_WIDTH), np.float32)
@@ -134,7 +137,7 @@ def to_latent(pictures: Array) -> Array:
 
 
 def to_pictures(latents: Array) -> Array:
-    """The inverse of `to_latent`."""
+    """The pictures of latents: the inverse of `to_latent`."""
     n, _, height, width = latents.shape
     cells = latents[:, :12].reshape(n, 3, 2, 2, height, width).transpose(0, 1, 4, 2, 5, 3)
     return cells.reshape(n, 3, height * 2, width * 2)

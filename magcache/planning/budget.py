@@ -36,16 +36,16 @@ def plan_budget(
     *,
     nfe: int,
     guidance: float = 1.0,
-    reuse: Reuse = "extrapolate",
+    reuse: Reuse | None = None,
     window: tuple[float, float] = EVERYWHERE,
     is_euler: bool = False,
 ) -> Plan:
     """The plan of a run over `sigmas` (one a step, falling, without the closing 0) with `nfe` evaluations and the least drift.
 
     The first three steps and the last are computed, as are steps at a veto or an expert switch of the curve and those whose sigma is
-    outside `window` (highest, lowest) or lower than any that was measured. `guidance` is the CFG scale that composes the branches.
-    `is_euler` says that each step of the sampler moves the latent by Δσ times the model's output: then the computed step after a gap
-    corrects most of the gap's drift, at sigmas that the curve covers.
+    outside `window` (highest, lowest) or lower than any that was measured. `guidance` is the CFG scale that composes the branches,
+    `reuse` is by default what suits the curve (`best_reuse`). `is_euler` says that each step of the sampler moves the latent by Δσ
+    times the model's output: then the computed step after a gap corrects most of the gap's drift, at sigmas that the curve covers.
 
     Raises `InfeasibleError` if no plan has that many evaluations, naming the nearest number, and `SettingsError` for more than 1000
     steps. Method: docs/how_it_works.md.
@@ -56,6 +56,8 @@ def plan_budget(
         return compute_all(sigmas, Reason.OFF)
     if len(stretches) != 1:
         return compute_all(sigmas, Reason.NOT_FALLING)
+    if nfe >= len(stretches[0].sigmas):
+        return compute_all(sigmas, Reason.OFF)
     found = _Search.of(curve, stretches[0].sigmas, guidance, reuse, window, is_euler)
     if nfe not in found.choices:
         raise InfeasibleError(len(stretches[0].sigmas), nfe, found.nearest(nfe))
@@ -68,7 +70,7 @@ def plan_speedup(
     speedup: float,
     *,
     guidance: float = 1.0,
-    reuse: Reuse = "extrapolate",
+    reuse: Reuse | None = None,
     window: tuple[float, float] = EVERYWHERE,
     is_euler: bool = False,
 ) -> Plan:
@@ -78,7 +80,7 @@ def plan_speedup(
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     if evaluations_for(len(sigmas), speedup) >= len(sigmas):
-        return compute_all(sigmas, Reason.OFF if speedup < 2 else Reason.TOO_SHORT)
+        return compute_all(sigmas, Reason.TOO_SHORT if len(sigmas) < 2 and speedup > 1 else Reason.OFF)
     stretches = falling_stretches(sigmas) if all(map(math.isfinite, sigmas)) else []
     if all(len(stretch.sigmas) < 2 for stretch in stretches):
         return compute_all(sigmas, Reason.NOT_FALLING)
@@ -115,7 +117,13 @@ class _Search:
 
     @classmethod
     def of(
-        cls, curve: MagnitudeCurve, sigmas: tuple[float, ...], guidance: float, reuse: Reuse, window: tuple[float, float], is_euler: bool
+        cls,
+        curve: MagnitudeCurve,
+        sigmas: tuple[float, ...],
+        guidance: float,
+        reuse: Reuse | None,
+        window: tuple[float, float],
+        is_euler: bool,
     ) -> _Search:
         steps = len(sigmas)
         if steps > MOST_STEPS:
@@ -130,7 +138,7 @@ class _Search:
         inside = np.array([window[1] <= sigma <= window[0] for sigma in sigmas])
         covered = np.array([sigma >= lowest for sigma in sigmas])
         allowed = inside & covered & np.array([step not in always for step in range(steps)])
-        options = reuses(products, np.asarray(sigmas), min(MAX_SKIP, steps), reuse)
+        options = reuses(products, np.asarray(sigmas), min(MAX_SKIP, steps), reuse or best_reuse(curve))
         correcting = np.array([is_euler and curve.coverage([sigma]) == 1 for sigma in sigmas])
         passed = gaps(products, np.asarray(sigmas), options, early ** np.linspace(1, 0, steps), correcting)
         limit = Reason.TOO_SHORT if steps <= _FIRST_STEPS + 1 else Reason.LIMITED

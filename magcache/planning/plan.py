@@ -65,13 +65,15 @@ class Plan:
         for step, (sigma, reuse, error) in enumerate(zip(self.sigmas, self.reused, self.errors, strict=True)):
             if reuse and not (math.isfinite(sigma) and math.isfinite(error) and error >= 0):
                 raise PlanError(f"Step {step} has sigma {sigma} and error {error}; expected finite numbers, and an error of 0 or more.")
-            if reuse and self.stretch_of(step).start == step:
+            if reuse and not (step and self.sigmas[step - 1] > sigma):
                 raise PlanError(f"Step {step} is the first of a falling stretch of sigmas and is reused; it must be computed.")
         for step in range(self.steps):
             correction = self.correction(step)
             if correction and (self.reused[step] or not math.isfinite(correction.gain)):
                 raise PlanError(f"Step {step} has a correction of gain {correction.gain}; expected a finite gain, at a computed step.")
             self._check_recipe(step, correction.expected if correction else self.recipe(step))
+            if self.reused[step] and not self.recipe(step):
+                raise PlanError(f"Step {step} is reused, but its recipe is empty; expected at least one computed step.")
 
     def _check_recipe(self, step: int, recipe: Recipe) -> None:
         for source, weight in recipe:
@@ -185,7 +187,10 @@ def falling_stretches(sigmas: Sequence[float]) -> list[Stretch]:
 
     A sigma that repeats its predecessor is left out, since the evaluations of both belong to one step, and so are zeros.
     """
-    kept = [step for step, sigma in enumerate(sigmas) if sigma > 0 and not (step and same_sigma(sigma, sigmas[step - 1]))]
+    kept: list[int] = []
+    for step, sigma in enumerate(sigmas):
+        if sigma > 0 and not (kept and same_sigma(sigma, sigmas[kept[-1]])):
+            kept.append(step)
     breaks = [0, *(place for place, (one, other) in enumerate(pairwise(kept), start=1) if sigmas[one] < sigmas[other]), len(kept)]
     groups = [kept[begin:end] for begin, end in pairwise(breaks) if end > begin]
     return [Stretch(tuple(float(sigmas[step]) for step in group), tuple(group)) for group in groups]
@@ -213,7 +218,7 @@ def joined(plans: Sequence[Plan]) -> Plan:
         tuple(error for plan in plans for error in plan.errors),
         tuple(recipes),
         tuple(corrections),
-        reasons[0] if reasons and not any(reused) else None,
+        reasons[0] if reasons else None,
     )
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ..curves.products import Matrix
 from ..settings import Reuse
 
+Steps = npt.NDArray[np.int64]
 _TINY = 1e-12
 _TRUST = 0.75
 """Fraction of the calibrated correction that is applied: a model corrects a part of an error by itself."""
@@ -55,13 +56,13 @@ class Gaps:
 
 
 def reuses(products: Matrix, sigmas: npt.NDArray[np.float64], max_skip: int, reuse: Reuse) -> Reuses:
-    """Weights and errors of every reuse within reach, from the inner products (steps × steps) of the residuals."""
+    """Weights and errors of every reuse within reach, from the inner products (steps × steps) of the residuals (section 3)."""
     steps = len(sigmas)
     shape = (max_skip + 1, steps, max_skip + 1)
     newest, older, error = np.ones(shape), np.zeros(shape), np.full(shape, np.inf)
     for d in range(1, max_skip + 2):
         for m in range(1, max_skip + 2):
-            last = np.arange(d, steps - m)
+            last: Steps = np.arange(d, steps - m)
             if not last.size:
                 continue
             before, at = last - d, last + m
@@ -75,13 +76,10 @@ def reuses(products: Matrix, sigmas: npt.NDArray[np.float64], max_skip: int, reu
     return Reuses(newest, older, error)
 
 
-Steps = npt.NDArray[np.int64]
-
-
 def _weights(
     products: Matrix, sigmas: npt.NDArray[np.float64], before: Steps, last: Steps, at: Steps, reuse: Reuse
 ) -> tuple[Matrix, Matrix]:
-    """Weights of r_last and of r_before in the residual reused at the steps `at`."""
+    """Weights of r_last and of r_before in the residual reused at the steps `at`; those of an extrapolation are derived in section 4."""
     ones, zeros = np.ones(len(at)), np.zeros(len(at))
     if reuse == "scale":
         return _clipped(products[last, at] / np.maximum(products[last, last], _TINY), 0.5, 2.0), zeros
@@ -105,13 +103,14 @@ def gaps(
     weight: npt.NDArray[np.float64],
     correcting: npt.NDArray[np.bool_],
 ) -> Gaps:
-    """Costs of all gaps. `weight` is one of each `last`; a computed step after a gap corrects it where `correcting` says so.
+    """Costs of all gaps (section 5). `weight` has a number for each `last`; `correcting` says which computed steps correct a gap.
 
-    A correction adds gain · (r − r̂), so that the costs are of the drift that remains. The run is taken to end at sigma 0.
+    A correction adds gain · (r − r̂), and the cost is then that of the drift that remains (section 6). The run is taken to end at
+    sigma 0.
     """
     depth, steps, longest = options.error.shape
     strides = np.append(np.diff(sigmas), -sigmas[-1])
-    reused = [np.minimum(np.arange(steps) + m, steps - 1) for m in range(longest + 1)]
+    reused: list[Steps] = [np.minimum(np.arange(steps, dtype=np.int64) + m, steps - 1) for m in range(longest + 1)]
     nothing = np.zeros((depth, steps))
 
     def product(one: int, other: int) -> Matrix:
@@ -135,10 +134,10 @@ def gaps(
 
 
 def _error_product(products: Matrix, options: Reuses, reused: list[Steps], one: int, other: int) -> Matrix:
-    """⟨r̂ − r, r̂ − r⟩ between the `one`-th and the `other`-th step of every gap, [d − 1, last]."""
+    """⟨e_one, e_other⟩ of the `one`-th and the `other`-th step of every gap, [d − 1, last], e being r̂ − r."""
     depth, steps, _ = options.error.shape
-    last = np.arange(steps)
-    before = np.maximum(last[None, :] - np.arange(1, depth + 1)[:, None], 0)
+    last: Steps = np.arange(steps, dtype=np.int64)
+    before = np.maximum(last[None, :] - np.arange(1, depth + 1, dtype=np.int64)[:, None], 0)
     newest, newest_too = options.newest[:, :, one - 1], options.newest[:, :, other - 1]
     older, older_too = options.older[:, :, one - 1], options.older[:, :, other - 1]
     at, at_too = reused[one], reused[other]

@@ -6,7 +6,7 @@ guards watch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .family import Family, Stream, submodule
+from .family import Family, Stream, children, submodule
 from .residuals import Residual, StaleResidualError
 
 
@@ -72,8 +72,9 @@ class _FirstBlock(_StandIn):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         for watch in self.watches:
             stream = watch.stream
-            tokens = kwargs[stream.hidden] if stream.hidden in kwargs else args[stream.position]
-            watch.first = tokens.clone()
+            tokens = kwargs.get(stream.hidden, args[stream.position] if len(args) > stream.position else None)
+            if isinstance(tokens, torch.Tensor):  # Else the block takes something else than its family says: nothing is recorded.
+                watch.first = tokens.clone()
         return self.real(*args, **kwargs)
 
 
@@ -84,15 +85,17 @@ class _WatchingTail(_StandIn):
         super().__init__(real)
         self.watch = watch
 
-    def forward(self, tokens: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         watch, first = self.watch, self.watch.first
         watch.tail_calls += 1
-        watch.tail_dtype = tokens.dtype
-        if first is not None and first.shape[2:] == tokens.shape[2:] and first.shape[1] >= tokens.shape[1]:
-            dropped = first.shape[1] - tokens.shape[1]
-            kept = first[:, dropped:] if watch.stream.align == "end" else first[:, : tokens.shape[1]]
-            watch.residual = (tokens - kept).to(first.dtype)
-        return self.real(tokens, *args, **kwargs)
+        tokens = args[0] if args else None
+        if first is not None and isinstance(tokens, torch.Tensor):
+            watch.tail_dtype = tokens.dtype
+            if first.shape[2:] == tokens.shape[2:] and first.shape[1] >= tokens.shape[1]:
+                dropped = first.shape[1] - tokens.shape[1]
+                kept = first[:, dropped:] if watch.stream.align == "end" else first[:, : tokens.shape[1]]
+                watch.residual = (tokens - kept).to(first.dtype)
+        return self.real(*args, **kwargs)
 
 
 class _AddingTail(_StandIn):
@@ -125,7 +128,7 @@ class BlockStack:
         self._empty = {path: nn.ModuleList() for path in family.blocks}
 
     @contextmanager
-    def watched(self) -> Iterator[Capture]:
+    def watched(self) -> Generator[Capture, None, None]:
         """Within: the forward runs in full and the capture is filled. It is empty again afterwards."""
         self._forget()
         # Whatever stands there now, such as a block that was compiled on its own for this forward.
@@ -141,7 +144,7 @@ class BlockStack:
             watch.clear()
 
     @contextmanager
-    def skipped(self, residual: Residual) -> Iterator[None]:
+    def skipped(self, residual: Residual) -> Generator[None, None, None]:
         """Within: the forward runs without its blocks, with `residual` added in their place. May raise `StaleResidualError`."""
         for tail, stream in zip(self._adding.values(), residual, strict=True):
             tail.residual = stream
@@ -161,12 +164,12 @@ def _module(model: nn.Module, path: str) -> nn.Module:
 
 
 @contextmanager
-def _swapped(model: nn.Module, stand_ins: Mapping[str, nn.Module]) -> Iterator[None]:
+def _swapped(model: nn.Module, stand_ins: Mapping[str, nn.Module]) -> Generator[None, None, None]:
     """Within: the modules at these dotted paths are the stand-ins."""
     with ExitStack() as restored:
         for path, stand_in in stand_ins.items():
             owner_path, _, name = path.rpartition(".")
-            entries = (_module(model, owner_path) if owner_path else model)._modules
+            entries = children(_module(model, owner_path) if owner_path else model)
             restored.callback(entries.__setitem__, name, entries[name])
             entries[name] = stand_in
         yield

@@ -19,7 +19,7 @@ class ModelFacts:
     """Noise levels of the run, one a step, and the closing one."""
     latent: tuple[int, ...] = ()
     """Shape of the latent, (batch, channels, …, height, width)."""
-    conditioning: frozenset[str] = field(default_factory=frozenset)
+    conditioning: frozenset[str] = field(default_factory=frozenset[str])
     """Names of everything the conditionings carry, such as `reference_latents`."""
 
     @property
@@ -79,5 +79,10 @@ def submodule(model: nn.Module, path: str) -> nn.Module | None:
     """The module at a dotted path of `model`, None if there is none."""
     found: nn.Module | None = model
     for name in path.split("."):
-        found = None if found is None else found._modules.get(name)  # Plain look-up: what torch.compile's guards watch.
+        found = None if found is None else children(found).get(name)
     return found
+
+
+def children(module: nn.Module) -> dict[str, nn.Module | None]:
+    """The entries under which `module` holds others: what its forward looks up, and what torch.compile's guards watch."""
+    return module._modules  # pyright: ignore[reportPrivateUsage]

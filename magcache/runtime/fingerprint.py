@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -23,6 +23,6 @@ def fingerprint(class_name: str, config: Mapping[str, Any], weights: Mapping[str
     vectors = sorted(((name, value) for name, value in weights.items() if value.ndim == 1), key=lambda item: item[0])
     for name, value in vectors[:_VECTORS]:
         # Two digits are the same in fp32, fp16 and bf16.
-        numbers = value.detach().flatten()[:_NUMBERS].float().tolist()
+        numbers = cast("list[float]", value.detach().flatten()[:_NUMBERS].float().tolist())  # pyright: ignore[reportUnknownMemberType]
         digest.update(name.encode() + " ".join(f"{number:.1e}" for number in numbers).encode())
     return digest.hexdigest()[:16]

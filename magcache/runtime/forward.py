@@ -1,15 +1,40 @@
-"""One forward of a model within an evaluation: skipped, or computed, watched, stored and corrected. The same in every host."""
+"""One evaluation of a model, and its forwards: skipped, or computed, watched, stored and corrected. The same in every host."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 import torch
 
 from ..reports.run_report import Disturbance
 from .block_stack import BlockStack
 from .residuals import StaleResidualError
-from .session import ComputedEvaluation, Evaluation, ReusedEvaluation
+from .session import ComputedEvaluation, Evaluation, ReusedEvaluation, Session
+
+log = logging.getLogger("magcache")
+Output = TypeVar("Output")
+
+
+def run_evaluation(
+    session: Session, call: Hashable, sigma: float, device: torch.device, evaluate: Callable[[Evaluation], Output]
+) -> Output:
+    """Decide an evaluation at `sigma` and return what `evaluate` makes of it; its forwards go through `run_forward`.
+
+    `call` tells apart evaluations whose residuals must not be mixed; None: unknown. If a forward cannot follow the decision, the whole
+    evaluation is computed, without a correction: all its forwards follow one decision.
+    """
+    evaluation = session.begin(call, sigma, device)
+    try:
+        output = evaluate(evaluation)
+    except StaleResidualError as reason:
+        log.debug("MagCache computes sigma %.4f in full after all: %s.", sigma, reason)
+        evaluation = session.recompute(evaluation, call)
+        output = evaluate(evaluation)
+    if isinstance(evaluation, ComputedEvaluation):
+        evaluation.finish()
+    return output
 
 
 def run_forward(
@@ -25,18 +50,18 @@ def run_forward(
     `keys` names the members of the batch, in the order of its rows; `branches` says of each whether it is `cond`, `uncond`, ….
     Keys of None say that the members cannot be told apart: the forward is computed and its residual is not reused.
 
-    Raises `StaleResidualError` if the residual that is to be reused, or that a correction needs, is missing or does not fit. The
-    host then has the whole evaluation computed (`Session.recompute`), so that all its forwards follow one decision.
+    Raises `StaleResidualError`, which `run_evaluation` handles, if the residual that is to be reused, or that a correction needs, is
+    missing or does not fit.
     """
-    if isinstance(evaluation, ReusedEvaluation):
-        if keys is None:
+    if keys is None:
+        if isinstance(evaluation, ReusedEvaluation) or evaluation.expected:
             raise StaleResidualError("the members of the batch cannot be told apart")
+        evaluation.missed = True
+        return model()
+    if isinstance(evaluation, ReusedEvaluation):
         with stack.skipped(evaluation.recall(keys, device)):
             return model()
     if not evaluation.watched:
-        return model()
-    if keys is None:
-        evaluation.missed = True
         return model()
     expected = None
     if evaluation.expected:
@@ -45,6 +70,8 @@ def run_forward(
     result = _watched(evaluation, stack, keys, branches, model)
     if expected is None:
         return result
+    if evaluation.session.disturbed:
+        raise StaleResidualError("another step cache skipped this forward")
     evaluation.session.note_correction(evaluation)
     return result + evaluation.gain * (result - expected)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -47,7 +47,7 @@ class Recorder:
             return
         sizes, sample = _sizes(residual), torch.cat([_sample(stream) for stream in residual])
         if series is None:
-            self._series[branch, member] = _Series(sizes, [sigma], [torch.ones(())], [sample])
+            self._series[branch, member] = _Series(sizes, [sigma], [sizes.new_ones(())], [sample])
             return
         series.ratios.append((sizes / (series.sizes + _TINY)).mean())
         series.sigmas.append(sigma)
@@ -90,7 +90,7 @@ def _sizes(residual: Residual) -> torch.Tensor:
 
 
 def _mean_ratios(group: list[_Series]) -> tuple[float, ...]:
-    rows = [torch.stack([ratio.cpu() for ratio in series.ratios]).tolist() for series in group]
+    rows = [_numbers(torch.stack(series.ratios)) for series in group]
     return tuple(sum(column) / len(column) for column in zip(*rows, strict=True))
 
 
@@ -108,7 +108,10 @@ def _even(count: int, chosen: int, device: torch.device) -> torch.Tensor:
 
 
 def _products(samples: Mapping[str, list[torch.Tensor]]) -> dict[tuple[str, str], tuple[tuple[float, ...], ...]]:
-    """Inner products between the residuals of all steps, for the branches that guidance composes. In units of the first's mean square."""
+    """Inner products between the residuals of all steps, for the branches that guidance composes.
+
+    In units of the mean square of a residual, that of the larger branch.
+    """
     stacked = {branch: torch.stack(parts).cpu().double() for branch, parts in samples.items() if branch in ("cond", "uncond")}
     if "cond" not in stacked or len({tensor.shape for tensor in stacked.values()}) > 1:
         stacked.pop("uncond", None)
@@ -118,4 +121,8 @@ def _products(samples: Mapping[str, list[torch.Tensor]]) -> dict[tuple[str, str]
 
 
 def _rows(matrix: torch.Tensor) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(f"{value:.10g}") for value in row) for row in matrix.tolist())
+    return tuple(tuple(float(f"{value:.10g}") for value in _numbers(row)) for row in matrix)
+
+
+def _numbers(vector: torch.Tensor) -> list[float]:
+    return cast("list[float]", vector.tolist())  # pyright: ignore[reportUnknownMemberType]

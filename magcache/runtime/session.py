@@ -129,7 +129,7 @@ def _sources(recipe: Recipe, usable: dict[int, _Record]) -> Sources:
 
 
 def _drawn(sources: Sources, keys: Sequence[Hashable], device: torch.device) -> Residual:
-    if not sources or any(key not in record.residuals for record, _ in sources for key in keys):
+    if not sources or len(set(keys)) < len(keys) or any(key not in record.residuals for record, _ in sources for key in keys):
         raise StaleResidualError("a forward of this evaluation was not recorded")
     return combine([(assemble([record.residuals[key] for key in keys], device), weight) for record, weight in sources])
 
@@ -271,7 +271,7 @@ class Session:
             record = _Record(sigma, step)
             self._records.setdefault(call, {})[step] = record
         # Watched even if no step draws on it: torch.compile then sees two variants (watched, skipped) instead of three.
-        watched = self._reuses or self.recorder is not None
+        watched = record is not None or self._reuses or self.recorder is not None
         index = len(self._events) - 1 if index is None else index
         return ComputedEvaluation(self, index, sigma, watched, record, expected, gain, missed=call is None)
 

@@ -1,1 +1,1 @@
-"""What the command line does on a ComfyUI that runs elsewhere, over its public HTTP and websocket API."""
+"""A ComfyUI server as its clients see it, over the public HTTP and websocket API, and what is measured on it."""

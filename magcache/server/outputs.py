@@ -1,4 +1,4 @@
-"""Pictures and videos that a server saved, as arrays."""
+"""Read the pictures and videos that a server saved as arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image, ImageSequence
 from ..errors import MagCacheError
 from ..reports.metrics import Picture
 
-_videos: Any = av  # These have no types, or not all.
+_videos: Any = av  # These three have no types, or incomplete ones.
 _images: Any = Image
 _animations: Any = ImageSequence
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
@@ -21,12 +21,12 @@ _VIDEOS = frozenset({".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v"})
 
 
 def is_visible(name: str) -> bool:
-    """Whether a file of this name holds pictures."""
+    """Whether a file of this name is a picture or a video."""
     return PurePath(name).suffix.lower() in _PICTURES | _VIDEOS
 
 
 def pictures_in(name: str, data: bytes) -> list[Picture]:
-    """The picture, or the frames of the animation or video, in a file. Raises `MagCacheError` when it is damaged."""
+    """The picture, or the frames of the animation or video, in a file. Raises `MagCacheError` if it is damaged."""
     try:
         if PurePath(name).suffix.lower() in _VIDEOS:
             with _videos.open(io.BytesIO(data)) as video:

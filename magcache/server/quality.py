@@ -1,4 +1,4 @@
-"""How close pictures are to those that were sampled in full."""
+"""How close the pictures of a run are to those of a run that computed every step."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from ..reports.comparison import Comparison
 from ..reports.metrics import Picture
 
 
-def compared(full: Sequence[Picture], pictures: Sequence[Picture]) -> Comparison:
-    """Each picture or frame with its reference. Raises `MagCacheError` when these are not as many, or not as large."""
+def compare_pictures(full: Sequence[Picture], pictures: Sequence[Picture]) -> Comparison:
+    """Compare each picture or frame with its reference in `full`. Raises `MagCacheError` if their numbers or sizes differ."""
     if not full or [picture.shape for picture in full] != [picture.shape for picture in pictures]:
         raise MagCacheError(
-            f"The workflow saved {_sizes(full)} in full but {_sizes(pictures)} otherwise, which cannot be compared. "
+            f"With all steps the workflow saved {_sizes(full)}, but {_sizes(pictures)} otherwise, which cannot be compared. "
             "It must end with a node that saves or previews pictures or a video, always as many of the same size."
         )
     return Comparison.of(zip(full, pictures, strict=True))
 
 
-def together(parts: Iterable[Comparison]) -> Comparison:
-    """All pictures of several comparisons."""
+def combined(parts: Iterable[Comparison]) -> Comparison:
+    """One comparison of all pictures in `parts`."""
     parts = list(parts)
     return Comparison(tuple(value for part in parts for value in part.psnr), tuple(value for part in parts for value in part.ssim))
 

@@ -1,11 +1,11 @@
-"""Workflows in ComfyUI's API format: read from a file, and edited without touching the original."""
+"""Workflows in ComfyUI's API format: read from a file, and edited. Every edit returns a copy and leaves the original alone."""
 
 from __future__ import annotations
 
 import copy
 import json
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,19 @@ from ..errors import MagCacheError
 Workflow = dict[str, Any]
 """Node id -> class_type and inputs."""
 Link = tuple[str, int]
-"""A node's id and the number of its output."""
+"""Id of the node that a value comes from, and the number of its output."""
+InputName = tuple[str, str]
+"""Id of a node and the name of one of its inputs."""
 
-SKIPPING = ("MagCacheAuto", "MagCache")
-ASIDE = frozenset({*SKIPPING, "MagCacheCalibration", "MagCacheReport", "MagCacheCompare", "EasyCache", "LazyCache"})
-"""Nodes that have no part in plain sampling: caches, and those that look at what a cache did."""
-_HANDED_ON: Mapping[str, Mapping[int, str]] = {"MagCacheReport": {2: "after"}, "MagCacheCompare": {}}
-"""Which input an output hands on unchanged, by the output's number. Of the caches it is the model."""
+MAGCACHE_NODES = ("MagCacheAuto", "MagCache")
+CACHE_NODES = frozenset({*MAGCACHE_NODES, "MagCacheCalibration", "MagCacheReport", "MagCacheCompare", "EasyCache", "LazyCache"})
+"""Nodes that plain sampling does without: step caches, and nodes that measure or show what a cache does."""
+_PASSED_THROUGH: Mapping[str, Mapping[int, str]] = {"MagCacheReport": {2: "after"}, "MagCacheCompare": {}}
+"""The input that an output of these nodes passes through, by the output's number. The caches pass their model through output 0."""
 _LARGEST_FILE = 32 * 2**20
 _HOW_TO_EXPORT = "Open it in ComfyUI and choose Workflow → Export (API)."
 _SEEDS = ("seed", "noise_seed")
-_SAMPLED, _GUIDED = {"LATENT", "IMAGE"}, {"GUIDER"}
+_SAMPLER_OUTPUTS, _GUIDER_OUTPUTS = {"LATENT", "IMAGE"}, {"GUIDER"}
 
 
 class WorkflowError(MagCacheError):
@@ -35,13 +37,13 @@ class WorkflowError(MagCacheError):
 
 @dataclass(frozen=True, slots=True)
 class NodeType:
-    """What a server says about a kind of node."""
+    """Inputs and outputs of a type of node, as a server describes it."""
 
     inputs: Mapping[str, str]
     """Name -> type."""
     outputs: tuple[str, ...]
     defaults: Mapping[str, Any]
-    """Values of those inputs that must be given and have a default."""
+    """Default values of the required inputs that have one."""
 
 
 Types = Mapping[str, NodeType]
@@ -49,7 +51,7 @@ Types = Mapping[str, NodeType]
 
 
 def read_workflow(path: Path) -> Workflow:
-    """The workflow in a file that ComfyUI exported. Raises `WorkflowError`."""
+    """The workflow in a file that ComfyUI exported. Raises `WorkflowError` if the file cannot be read or holds something else."""
     try:
         found = mapping(json.loads(read_text(path, _LARGEST_FILE)))
     except (OSError, ValueError, RecursionError, TypeError) as error:
@@ -66,49 +68,62 @@ def read_workflow(path: Path) -> Workflow:
 
 
 def classes(workflow: Workflow) -> set[str]:
+    """The node types in a workflow."""
     return {node["class_type"] for node in workflow.values()}
 
 
 def bypassed(workflow: Workflow, kinds: Collection[str]) -> Workflow:
-    """Without the nodes of these kinds in `ASIDE`: what they hand on goes to where it would have gone.
+    """A copy without the nodes of these kinds, which are among `CACHE_NODES`.
 
-    Nodes that use something else of them are left out too, and what depends on those.
+    What used a value that they pass through gets it from its source instead. Nodes that use another output of them are removed
+    too, and so are the nodes that depend on those.
     """
     gone = {name: node for name, node in workflow.items() if node["class_type"] in kinds}
     kept = {name: copy.deepcopy(node) for name, node in workflow.items() if name not in gone}
     for node in kept.values():
-        node["inputs"] = {name: copy.deepcopy(_past(value, gone)) for name, value in node["inputs"].items()}
-    lost = set(gone)
-    while hanging := [name for name, node in kept.items() if any((link := _link(v)) and link[0] in lost for v in node["inputs"].values())]:
-        lost.update(hanging)
-        kept = {name: node for name, node in kept.items() if name not in lost}
+        node["inputs"] = {name: copy.deepcopy(_source(value, gone)) for name, value in node["inputs"].items()}
+    removed = set(gone)
+    while incomplete := [name for name, node in kept.items() if removed.intersection(_sources(node))]:
+        removed.update(incomplete)
+        kept = {name: node for name, node in kept.items() if name not in removed}
     return kept
 
 
-def patched(workflow: Workflow, types: Types, kind: str, **values: Any) -> Workflow:
-    """With a node of this kind between each model and the samplers and guiders that use it.
+def insert_node(
+    workflow: Workflow, kind: str, values: Mapping[str, Any], model_inputs: Iterable[InputName], name: str | None = None
+) -> Workflow:
+    """A copy with a node of this kind in front of each of `model_inputs`, which are linked to a model.
 
-    It gets `values`, and the server's defaults for what else it needs. Raises `WorkflowError` if nothing uses a model.
+    Inputs that share a model share the new node, which gets `values` as its other inputs. `name` is the id of the first new node;
+    a free number if left out.
     """
     result = copy.deepcopy(workflow)
     added: dict[Link, str] = {}
-    for node in list(result.values()):
-        if not (_SAMPLED | _GUIDED) & set(types[node["class_type"]].outputs):
-            continue
-        for name in _linked(node, types, "MODEL"):
-            model: Link = tuple(node["inputs"][name])
-            if model not in added:
-                added[model] = _free_id(result)
-                inputs = {**types[kind].defaults, **values, "model": list(model)}
-                result[added[model]] = {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
-            node["inputs"][name] = [added[model], 0]
-    if not added:
-        raise WorkflowError("No sampler or guider of this workflow takes a model, so there is nothing to put MagCache on.")
+    for user, input_name in model_inputs:
+        source, output = result[user]["inputs"][input_name]
+        model: Link = (source, output)
+        if model not in added:
+            added[model] = name if name and not added else _free_id(result)
+            inputs = {**copy.deepcopy(dict(values)), "model": list(model)}
+            result[added[model]] = {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
+        result[user]["inputs"][input_name] = [added[model], 0]
     return result
 
 
+def insert_before_samplers(workflow: Workflow, types: Types, kind: str, **values: Any) -> Workflow:
+    """A copy with a node of this kind between each model and the samplers and guiders that use it.
+
+    Required inputs without a value get the server's default. Raises `WorkflowError` if no sampler or guider uses a model.
+    """
+    users = [name for name, node in workflow.items() if (_SAMPLER_OUTPUTS | _GUIDER_OUTPUTS) & set(types[node["class_type"]].outputs)]
+    inputs = [(user, name) for user in users for name in _linked_inputs(workflow[user], types, "MODEL")]
+    if not inputs:
+        raise WorkflowError("No sampler or guider of this workflow takes a model, so there is nothing to put MagCache on.")
+    return insert_node(workflow, kind, {**types[kind].defaults, **values}, inputs)
+
+
 def configured(workflow: Workflow, kind: str, values: Mapping[str, Any]) -> Workflow:
-    """With `values` as inputs of every node of this kind."""
+    """A copy with `values` as inputs of every node of this kind."""
     result = copy.deepcopy(workflow)
     for node in result.values():
         if node["class_type"] == kind:
@@ -117,27 +132,28 @@ def configured(workflow: Workflow, kind: str, values: Mapping[str, Any]) -> Work
 
 
 def samplers(workflow: Workflow, types: Types) -> frozenset[str]:
-    """The nodes that sample: they take a model or a guider and give latents or pictures."""
+    """Ids of the nodes that sample: they take a model or a guider and give latents or pictures."""
     return frozenset(
         name
         for name, node in workflow.items()
-        if _SAMPLED & set(types[node["class_type"]].outputs) and (*_linked(node, types, "MODEL"), *_linked(node, types, "GUIDER"))
+        if _SAMPLER_OUTPUTS & set(types[node["class_type"]].outputs)
+        and (*_linked_inputs(node, types, "MODEL"), *_linked_inputs(node, types, "GUIDER"))
     )
 
 
 def seeded(workflow: Workflow, types: Types, seed: int) -> Workflow:
-    """With this seed wherever noise or a picture is made from one."""
+    """A copy with this seed at every node that gives noise, latents or pictures."""
     result = copy.deepcopy(workflow)
     for node in result.values():
-        if {"NOISE", *_SAMPLED} & set(types[node["class_type"]].outputs):
+        if {"NOISE", *_SAMPLER_OUTPUTS} & set(types[node["class_type"]].outputs):
             node["inputs"].update({name: seed for name in _SEEDS if name in node["inputs"]})
     return result
 
 
-def unrepeatable(workflow: Workflow, nodes: Collection[str]) -> Workflow:
-    """With a mark on `nodes` that no run had before: a server otherwise answers a repeated run from its cache.
+def uncached(workflow: Workflow, nodes: Collection[str]) -> Workflow:
+    """A copy in which `nodes` have a new input, so that the server runs them instead of using results it has kept.
 
-    The mark is an input that these nodes do not have. Servers pass it over, but take it as a change.
+    Servers ignore inputs that a node does not declare, but compare them when they look for kept results.
     """
     result = copy.deepcopy(workflow)
     for name in nodes:
@@ -145,21 +161,26 @@ def unrepeatable(workflow: Workflow, nodes: Collection[str]) -> Workflow:
     return result
 
 
-def _past(value: Any, gone: Workflow) -> Any:
-    """Where a link comes from when these nodes are not there; one that leads nowhere stays."""
+def _source(value: Any, gone: Workflow) -> Any:
+    """Where a linked value comes from once the nodes in `gone` are removed; `value` itself if they do not pass it through."""
     for _ in gone:  # One may follow another.
         link = _link(value)
         if not link or link[0] not in gone:
             return value
         node = gone[link[0]]
-        handed_on = _HANDED_ON.get(node["class_type"], {0: "model"}).get(link[1])
-        if handed_on not in node["inputs"]:
+        passed_through = _PASSED_THROUGH.get(node["class_type"], {0: "model"}).get(link[1])
+        if passed_through not in node["inputs"]:
             return value
-        value = node["inputs"][handed_on]
+        value = node["inputs"][passed_through]
     return value
 
 
-def _linked(node: Mapping[str, Any], types: Types, kind: str) -> Iterator[str]:
+def _sources(node: Mapping[str, Any]) -> set[str]:
+    """Ids of the nodes whose outputs a node uses."""
+    return {link[0] for value in node["inputs"].values() if (link := _link(value))}
+
+
+def _linked_inputs(node: Mapping[str, Any], types: Types, kind: str) -> Iterator[str]:
     """The inputs of this type that come from another node."""
     declared = types[node["class_type"]].inputs
     return (name for name, value in node["inputs"].items() if declared.get(name) == kind and _link(value))
@@ -174,5 +195,5 @@ def _link(value: Any) -> Link | None:
 
 
 def _free_id(workflow: Workflow) -> str:
-    """A number, as ComfyUI's own ids are."""
+    """A number that is no node's id yet, as ComfyUI's own ids are."""
     return str(max((int(name) for name in workflow if name.isdecimal()), default=0) + 1)

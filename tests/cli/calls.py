@@ -1,4 +1,4 @@
-"""The command line in this process."""
+"""Calling the command line in this process."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ runner = CliRunner()
 
 
 def run(*arguments: str) -> str:
-    """What a command prints that succeeds."""
+    """Call a command that succeeds; returns what it prints."""
     result = runner.invoke(app, list(arguments))
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
 def refused(*arguments: str) -> str:
-    """What a command says, in one line, that refuses without a traceback."""
+    """Call a command that refuses without a traceback; returns its message in one line."""
     result = runner.invoke(app, list(arguments))
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)

@@ -17,8 +17,8 @@ from .calls import refused, run
 def test_import_undoes_export(name: str, branches: str, explicit: bool, tmp_path: Path):
     text, made, curve = tmp_path / "list.txt", tmp_path / "made.json", load_curve(name)
     assert run("export", name, "--format", "list", "--out", str(text)) == ""
-    told = ["--branches", branches] if explicit else []
-    run("import", str(text), "--name", "mine", "--family", curve.family, "--shift", "5", "--out", str(made), *told)
+    option = ["--branches", branches] if explicit else []
+    run("import", str(text), "--name", "mine", "--family", curve.family, "--shift", "5", "--out", str(made), *option)
     assert MagnitudeCurve.load(made).ratios == curve.ratios
     assert run("export", str(made), "--format", "list") == text.read_text() == run("export", name, "--format", "list")
     assert json.loads(run("plan", "--curve", str(made), "--json"))["steps"] == curve.steps
@@ -52,7 +52,7 @@ def test_a_name_cannot_lead_out_of_the_folder(name: str, tmp_path: Path, monkeyp
     assert [path.name for path in tmp_path.rglob("*")] == ["inner", "list.txt"]
 
 
-def test_what_cannot_be_read_or_written_is_told_in_one_line(tmp_path: Path):
+def test_a_file_that_cannot_be_read_or_written_is_refused_in_one_line(tmp_path: Path):
     text = tmp_path / "list.txt"
     text.write_text("[1.0, 1.2, 0.9]")
     mine = ("--name", "mine", "--family", "flux")

@@ -14,10 +14,14 @@ import comfy.samplers
 import torch
 from torch import nn
 
-from magcache.comfyui.modes import SkippingOutline
-from magcache.comfyui.patch import MagCachePatch, Outline, family_of
+from magcache.comfyui.base_model import family_of
+from magcache.comfyui.patch import MagCachePatch
+from magcache.curves.store import CurveStore
 from magcache.planning.plan import Plan
-from magcache.reports.run_report import RunReport
+from magcache.reports.run_report import RunLabel, RunReport
+from magcache.runtime.family import submodule
+from magcache.runtime.modes import ThresholdMode
+from magcache.runtime.run_setup import RunFacts, RunSetup
 from magcache.settings import ThresholdSettings
 
 from .tiny import Tiny, noise
@@ -45,8 +49,8 @@ class Log:
 class WatchingPlan(Plan):
     """Skips nothing, yet wants the residual of every step."""
 
-    def needs(self, step: int) -> bool:
-        return True
+    def last_uses(self) -> list[int]:
+        return [self.steps] * self.steps
 
 
 class CountingPlan(Plan):
@@ -59,7 +63,7 @@ class CountingPlan(Plan):
     def _count(self) -> Iterator[int]:
         return itertools.count()
 
-    def step_at(self, sigma: float) -> int:
+    def step_at(self, sigma: float, present: int = 0) -> int:
         return next(self._count) // self.calls
 
 
@@ -73,23 +77,34 @@ def steps(pattern: str, kind: type[Plan] = Plan) -> PlanOf:
     def plan(sigmas: list[float]) -> Plan:
         count = len(pattern) if issubclass(kind, CountingPlan) else len(sigmas)
         reused = tuple(letter == "r" for letter in pattern[:count].ljust(count, "c"))
-        return kind(tuple((sigmas * count)[:count]), reused, (0.0,) * count)
+        falling = tuple(sigmas[0] * (1 - step / 1000) for step in range(count)) if issubclass(kind, CountingPlan) else tuple(sigmas)
+        return kind(falling, reused, (0.0,) * count)
 
     return plan
+
+
+@dataclass(frozen=True, slots=True)
+class FixedMode:
+    """Runs by a plan of the test's own choosing."""
+
+    plan_of: PlanOf
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def setup(self, run: RunFacts, store: CurveStore) -> RunSetup:
+        return RunSetup(self.plan_of(list(run.sigmas)), RunLabel("skipping", "test"), **self.more)
 
 
 def cached(model: Any, plan: str | PlanOf, **more: Any) -> tuple[Any, Log]:
     """A clone of `model` that skips by `plan`, and the log of its runs."""
     log, plan_of = Log(), steps(plan) if isinstance(plan, str) else plan
-    patch = MagCachePatch(lambda guider, sampler, noise, sigmas: Outline(plan_of(sigmas[:-1]), "test", **more), log.add)
-    return patch.attach(model), log
+    return MagCachePatch(FixedMode(plan_of, more), log.add).attach(model), log
 
 
 def by_rule(model: Any, curve: str, *, threshold: float = 0.24, max_skip: int = 4, retention: float = 0.2) -> tuple[Any, Log]:
     """A clone of `model` that skips by the published rule, and the log of its runs."""
     log = Log()
     settings = ThresholdSettings(threshold=threshold, max_skip=max_skip, retention=retention)
-    return MagCachePatch(SkippingOutline(curve, settings), log.add).attach(model), log
+    return MagCachePatch(ThresholdMode(curve, settings), log.add).attach(model), log
 
 
 @torch.inference_mode()
@@ -155,7 +170,7 @@ def blocks(tiny: Tiny) -> list[nn.Module]:
     """Every block of the stack, in the order they run."""
     family = family_of(tiny.model)
     assert family is not None
-    return [block for name in family.blocks for block in getattr(tiny.dit, name)]
+    return [block for name in family.blocks for block in submodule(tiny.dit, name)]
 
 
 @contextmanager

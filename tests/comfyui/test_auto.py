@@ -13,14 +13,16 @@ import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow
 
 from magcache import MagnitudeCurve
-from magcache.comfyui import curve_folders
-from magcache.comfyui.modes import BudgetOutline, RecordingOutline
+from magcache.comfyui.curve_folders import curve_store
 from magcache.comfyui.nodes import speed
+from magcache.comfyui.nodes.preset import MagCachePreset
 from magcache.comfyui.patch import MagCachePatch
 from magcache.demo import world
 from magcache.demo.run import CHECKPOINT
 from magcache.errors import MagCacheError, ModelMismatchError, SettingsError
 from magcache.planning.budget import evaluations_for
+from magcache.runtime.calibration_mode import CalibrationMode
+from magcache.runtime.modes import SpeedupMode
 from magcache.settings import SpeedupSettings
 
 from .runs import Log, sample
@@ -34,11 +36,11 @@ def executed(model: Any, *values: Any) -> Any:
 
 def auto(model: Any, speedup: float = 2.0, **more: Any) -> tuple[Any, Log]:
     log = Log()
-    return MagCachePatch(BudgetOutline(speedup, **more), log.add).attach(model), log
+    return MagCachePatch(SpeedupMode(speedup, **more), log.add).attach(model), log
 
 
 def calibrating(model: Any) -> Any:
-    return MagCachePatch(RecordingOutline("auto", ""), Log().add).attach(model)
+    return MagCachePatch(CalibrationMode("auto", ""), Log().add).attach(model)
 
 
 def test_an_unknown_model_calibrates_itself_and_is_fast_from_the_second_run_on(flux: Tiny, curves_folder: Path):
@@ -111,7 +113,7 @@ def test_a_second_pass_over_less_of_the_schedule_does_not_replace_the_calibratio
 
 
 def test_a_named_calibration_is_not_replaced_by_a_second_pass_either(flux: Tiny, curves_folder: Path):
-    model = MagCachePatch(RecordingOutline("auto", "mine"), Log().add).attach(flux.model)
+    model = MagCachePatch(CalibrationMode("auto", "mine"), Log().add).attach(flux.model)
     sample(flux, model, count=12, cfg=3.0)
     before = (curves_folder / "mine.json").read_text()
     sample(flux, model, count=12, cfg=3.0, denoise=0.4)
@@ -141,7 +143,7 @@ def test_a_picture_is_not_lost_when_the_calibration_cannot_be_saved(flux: Tiny, 
 def test_a_published_curve_can_be_chosen(flux: Tiny):
     model, log = auto(flux.model, 2.0, curve="flux")
     sample(flux, model, count=14, cfg=3.0)
-    assert log.reports[0].curve == "flux" and log.reports[0].nfe == 7
+    assert log.reports[0].label.curve == "flux" and log.reports[0].nfe == 7
 
 
 def test_the_window_is_left_alone(flux: Tiny):
@@ -156,48 +158,48 @@ def test_speedup_one_leaves_the_model_untouched(flux: Tiny):
 
 def test_speedup_zero_takes_what_was_tuned_for_the_models_curve(flux: Tiny, curves_folder: Path):
     sample(flux, calibrating(flux.model), count=12, cfg=3.0)
-    (curve,) = curve_folders.own_files()
-    curve_folders.save_preset(curve, SpeedupSettings(2.4, "hold", 0.0, 1.0))
+    (curve,) = curve_store().own_files()
+    curve_store().save_preset(curve, SpeedupSettings(2.4, "hold", 0.0, 1.0))
     (automatic, log), (explicit, expected) = auto(flux.model, 0), auto(flux.model, 2.4, reuse="hold")
     assert torch.equal(sample(flux, automatic, count=12, cfg=3.0), sample(flux, explicit, count=12, cfg=3.0))
-    assert log.reports[0].curve == f"{curve} (tuned)" and log.reports[0].nfe == 5
-    assert log.decisions == expected.decisions and expected.reports[0].curve == curve
+    assert log.reports[0].label.curve == curve and log.reports[0].label.tuned and log.reports[0].nfe == 5
+    assert log.decisions == expected.decisions and expected.reports[0].label.curve == curve
 
 
 def test_speedup_zero_without_a_preset_or_with_a_broken_one_is_a_middling_speedup(flux: Tiny, curves_folder: Path):
     model, log = auto(flux.model, 0)
     for _ in range(2):
         sample(flux, model, count=12, cfg=3.0)
-    (curve,) = curve_folders.own_files()
+    (curve,) = curve_store().own_files()
     (curves_folder / "presets").mkdir()
     (curves_folder / "presets" / f"{curve}.json").write_text("{")
     sample(flux, model, count=12, cfg=3.0)
-    assert [report.nfe for report in log.reports] == [12, 6, 6] and log.reports[2].curve == curve
+    assert [report.nfe for report in log.reports] == [12, 6, 6] and log.reports[2].label.curve == curve
 
 
 def test_what_is_set_on_the_node_limits_a_preset(flux: Tiny, curves_folder: Path):
     sample(flux, calibrating(flux.model), count=16, cfg=3.0)
-    (curve,) = curve_folders.own_files()
-    curve_folders.save_preset(curve, SpeedupSettings(1.5, "hold", 0.2, 1.0))
+    (curve,) = curve_store().own_files()
+    curve_store().save_preset(curve, SpeedupSettings(1.5, "hold", 0.2, 1.0))
     model, log = auto(flux.model, 0, start_percent=0.5)
     sample(flux, model, count=16, cfg=3.0)
     assert "r" in log.decisions[0] and "r" not in log.decisions[0][:8]
 
 
 def test_the_preset_node_keeps_settings_beside_the_curves(curves_folder: Path):
-    speed.MagCachePreset.execute("flux", 2.6, "scale", 0.1, 0.9)
+    MagCachePreset.execute("flux", 2.6, "scale", 0.1, 0.9)
     assert (
-        curve_folders.preset_of("flux")
+        curve_store().preset_of("flux")
         == SpeedupSettings(2.6, "scale", 0.1, 0.9)
         == SpeedupSettings.load(curves_folder / "presets" / "flux.json")
     )
-    assert "flux" not in curve_folders.own_files()
+    assert "flux" not in curve_store().own_files()
 
 
 def test_a_preset_that_cannot_be_saved_is_explained(curves_folder: Path):
     (curves_folder / "presets").write_text("in the way")
     with pytest.raises(MagCacheError, match="could not be saved"):
-        speed.MagCachePreset.execute("flux", 2.6, "scale", 0.1, 0.9)
+        MagCachePreset.execute("flux", 2.6, "scale", 0.1, 0.9)
 
 
 def test_an_impossible_speedup_and_a_foreign_curve_are_refused(flux: Tiny):

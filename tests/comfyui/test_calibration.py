@@ -12,9 +12,11 @@ import comfy.model_management
 import pytest
 import torch
 
+from magcache.comfyui.curve_folders import curve_store
 from magcache.comfyui.nodes import speed
 from magcache.curves.curve import MagnitudeCurve
-from magcache.errors import CalibrationError, CurveError, ModelMismatchError
+from magcache.errors import CurveError, ModelMismatchError
+from magcache.planning.plan import Reason
 
 from .runs import blocks, by_rule, sample
 from .test_patches import _lora as with_lora
@@ -61,9 +63,10 @@ def test_the_saved_ratios_are_those_of_the_residuals(flux: Tiny, curves_folder: 
     for branch, rows in (("uncond", slice(0, 2)), ("cond", slice(2, 4))):  # ComfyUI puts the negative first.
         assert curve.ratios[branch][0] == 1
         assert curve.ratios[branch][1:] == pytest.approx(ratios[:, rows].mean(dim=(1, 2)).tolist(), rel=1e-4)
-        assert curve.spread[branch][1:] == pytest.approx(ratios[:, rows].std(dim=(1, 2), correction=0).tolist(), rel=1e-2, abs=1e-5)
-    turns = 1 - torch.nn.functional.cosine_similarity(torch.stack(residuals[1:]), torch.stack(residuals[:-1]), dim=-1)
-    assert curve.distance["cond"][1:] == pytest.approx(turns[:, 2:].mean(dim=(1, 2)).tolist(), rel=1e-2, abs=1e-5)
+    positive = torch.stack(residuals)[:, 2:].flatten(1).double()  # So few tokens that every number is sampled.
+    products = positive @ positive.T
+    recorded = torch.tensor(curve.products["cond", "cond"], dtype=torch.float64)
+    assert torch.allclose(recorded / recorded[0, 0], products / products[0, 0], rtol=1e-3, atol=1e-3)
 
 
 def test_auto_then_goes_by_it_also_with_a_lora(flux: Tiny, curves_folder: Path):
@@ -72,7 +75,7 @@ def test_auto_then_goes_by_it_also_with_a_lora(flux: Tiny, curves_folder: Path):
     for model in (flux.model, with_lora(flux.model)):
         skipping, log = by_rule(model, "auto", threshold=1)
         sample(flux, skipping, count=10, cfg=3.0)
-        assert log.reports[0].curve == name
+        assert log.reports[0].label.curve == name
         assert log.reports[0].reused > 0
 
 
@@ -82,7 +85,7 @@ def test_auto_goes_by_the_calibration_of_this_model_only(flux: Tiny, curves_fold
     sample(flux, calibrating(flux.model), count=6)
     model, log = by_rule(flux_schnell().model, "auto", threshold=1)
     sample(flux_schnell(), model, count=6)
-    assert log.reports[0].curve == "none"
+    assert log.reports[0].label.curve is None and log.reports[0].plan.reason is Reason.NO_CURVE
 
 
 @pytest.mark.parametrize(
@@ -98,10 +101,10 @@ def test_names_of_the_published_node_are_accepted(flux: Tiny, curves_folder: Pat
 def test_a_name_of_ones_own_is_kept_and_can_be_chosen(flux: Tiny, curves_folder: Path):
     sample(flux, calibrating(flux.model, name="  my-model "), count=4)
     assert saved(curves_folder).name == "my-model"
-    assert "my-model" in speed.library.names()
+    assert "my-model" in curve_store().names()
     model, log = by_rule(flux.model, "my-model", threshold=1)
     sample(flux, model, count=4)
-    assert log.reports[0].curve == "my-model"
+    assert log.reports[0].label.curve == "my-model"
 
 
 @pytest.mark.parametrize("name", ["../up", "auto", "a/b", "."])
@@ -110,7 +113,7 @@ def test_a_name_that_cannot_be_a_file_is_refused(flux: Tiny, name: str):
         calibrating(flux.model, name=name)
 
 
-@pytest.mark.parametrize("sampler", ["heun", "dpmpp_sde", "uni_pc"])
+@pytest.mark.parametrize("sampler", ["heun", "dpm_2", "uni_pc"])
 def test_samplers_that_evaluate_more_than_once_a_step_calibrate_too(flux: Tiny, curves_folder: Path, sampler: str):
     sample(flux, calibrating(flux.model), count=6, sampler=sampler)
     assert saved(curves_folder).steps >= 6
@@ -126,10 +129,10 @@ def test_an_interrupted_calibration_saves_nothing(flux: Tiny, curves_folder: Pat
     assert list(curves_folder.iterdir()) == []
 
 
-def test_too_few_steps_are_refused_and_nothing_is_saved(flux: Tiny, curves_folder: Path):
-    with pytest.raises(CalibrationError, match="at least 3"):
-        sample(flux, calibrating(flux.model), count=2)
-    assert list(curves_folder.iterdir()) == []
+def test_of_too_few_steps_nothing_is_saved(flux: Tiny, curves_folder: Path, caplog: pytest.LogCaptureFixture):
+    picture = sample(flux, calibrating(flux.model), count=2)
+    assert torch.equal(picture, sample(flux, count=2)), "the picture is not lost"
+    assert "at least 3" in caplog.text and list(curves_folder.iterdir()) == []
 
 
 def test_a_model_of_no_family_cannot_be_calibrated():
@@ -161,9 +164,8 @@ def test_several_runs_are_averaged_only_if_asked_for(flux: Tiny, curves_folder: 
         assert both == pytest.approx((one + two) / 2)
 
 
-def test_what_cannot_be_averaged_leaves_the_file_alone(flux: Tiny, curves_folder: Path):
+def test_what_cannot_be_averaged_leaves_the_file_alone(flux: Tiny, curves_folder: Path, caplog: pytest.LogCaptureFixture):
     sample(flux, calibrating(flux.model, name="mine"), count=6)
     before = saved(curves_folder)
-    with pytest.raises(CalibrationError, match="cannot be averaged"):
-        sample(flux, calibrating(flux.model, name="mine", average=True), count=8)
-    assert saved(curves_folder) == before
+    sample(flux, calibrating(flux.model, name="mine", average=True), count=8)
+    assert "cannot be averaged" in caplog.text and saved(curves_folder) == before

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from magcache.runtime.residuals import StaleResidualError
-from magcache.runtime.session import Evaluation
+from magcache.runtime.session import ReusedEvaluation
 
 from .runs import CountingPlan, WatchingPlan, cached, close, counted, evaluate, sample, steps
 from .tiny import Tiny, noise, wan_vace
@@ -72,7 +72,7 @@ def test_a_step_that_cannot_be_skipped_after_all_gets_its_control_back(flux: Tin
     def refuse(*_: Any) -> torch.Tensor:
         raise StaleResidualError("for the test")
 
-    monkeypatch.setattr(Evaluation, "recall", refuse)
+    monkeypatch.setattr(ReusedEvaluation, "recall", refuse)
     control = FakeControl()
     model, log = cached(flux.model, "crcr")
     result = sample(flux, model, cfg=3.0, positive=_with(flux, control))

@@ -8,8 +8,8 @@ import comfy.model_patcher
 import pytest
 import torch
 
+from magcache.comfyui.base_model import family_of
 from magcache.comfyui.families import FAMILIES
-from magcache.comfyui.patch import family_of
 from magcache.runtime.recorder import Recorder
 
 from .runs import CountingPlan, WatchingPlan, blocks, cached, close, counted, evaluate, sample, steps

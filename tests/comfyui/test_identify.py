@@ -179,4 +179,4 @@ def test_a_run_finds_its_curve_by_itself(
         monkeypatch.setitem(tiny.model.model.model_config.unet_config, name, value)
     model, log = by_rule(tiny.model, "auto", threshold=1)
     sample(tiny, model, count=8, **slices)
-    assert log.reports[0].curve.split("_28steps")[0] == expected
+    assert log.reports[0].label.curve.split("_28steps")[0] == expected

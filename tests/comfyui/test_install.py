@@ -14,7 +14,7 @@ import pytest
 import magcache
 from magcache.server.launch import install_node
 
-INSTALL = "import pathlib, sys; from magcache.demo.comfyui import install_node; install_node(pathlib.Path(sys.argv[1]))"
+INSTALL = "import pathlib, sys; from magcache.server.launch import install_node; install_node(pathlib.Path(sys.argv[1]))"
 
 
 def load(pack: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:

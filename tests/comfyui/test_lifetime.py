@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from magcache.runtime.residuals import Residual
 from magcache.runtime.session import Session
 
 from .runs import blocks, cached, close, sample, structure
@@ -25,8 +26,8 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[torch.Tensor]]:
     references: list[weakref.ref[torch.Tensor]] = []
     keep = Session.keep
 
-    def noted(session: Session, residual: torch.Tensor) -> torch.Tensor:
-        references.append(weakref.ref(residual))
+    def noted(session: Session, residual: Residual) -> Residual:
+        references.extend(map(weakref.ref, residual))
         return keep(session, residual)
 
     monkeypatch.setattr(Session, "keep", noted)
@@ -120,12 +121,12 @@ def test_a_second_patch_takes_the_place_of_the_first(flux: Tiny):
 
 
 def test_residuals_wait_on_the_cpu_if_asked_to(flux: Tiny):
-    from magcache.comfyui.patch import MagCachePatch, Outline
+    from magcache.comfyui.patch import MagCachePatch
 
-    from .runs import Log, steps
+    from .runs import FixedMode, Log, steps
 
     log = Log()
-    patch = MagCachePatch(lambda guider, sampler, noise, sigmas: Outline(steps("crcr")(sigmas[:-1]), "test"), log.add, "cpu")
+    patch = MagCachePatch(FixedMode(steps("crcr")), log.add, "cpu")
     result = sample(flux, patch.attach(flux.model), cfg=3.0)
     assert log.decisions == ["crcr"]
     assert close(result, sample(flux, cached(flux.model, "crcr")[0], cfg=3.0), 0.0)

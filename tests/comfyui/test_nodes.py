@@ -12,8 +12,10 @@ from comfy_api.latest import io
 
 from magcache.comfyui import notify
 from magcache.comfyui.nodes import speed
+from magcache.curves import shipped
 from magcache.curves.shipped import known_curves
 from magcache.errors import CurveError, ModelMismatchError, SettingsError, UnknownCurveError
+from magcache.runtime import modes
 
 from .runs import by_rule, sample
 from .tiny import Tiny, sd3
@@ -66,7 +68,7 @@ def test_the_node_tells_the_browser_too(flux: Tiny, monkeypatch: pytest.MonkeyPa
     assert shown[-1][0].startswith("20 evaluations")
     assert all(len(line) <= 40 for text, _ in shown for line in text.splitlines()), "the frontend would break words"
     ((event, data),) = sent
-    assert (event, data["node"]) == ("magcache.reports.run_report", "7") and "reuse" in data["report"]["decisions"]
+    assert (event, data["node"]) == ("magcache.report", "7") and "reuse" in data["report"]["decisions"]
 
 
 def test_full_retention_computes_every_step(flux: Tiny, caplog: pytest.LogCaptureFixture):
@@ -98,7 +100,7 @@ def test_wrong_inputs_are_refused_with_a_helpful_message(flux: Tiny, inputs: dic
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"format": "magcache.curves.curve", "version": 99}', '{"format": "magcache.curves.curve", "version": 1}']
+    "content", ["{", "[]", '{"format": "magcache.curve", "version": 99}', '{"format": "magcache.curve", "version": 1}']
 )
 def test_a_broken_curve_file_is_an_error_when_chosen(flux: Tiny, curves_folder: Path, content: str):
     (curves_folder / "broken.json").write_text(content)
@@ -113,14 +115,14 @@ def test_a_broken_curve_file_is_passed_over_with_a_warning_under_auto(
     monkeypatch.setitem(flux.model.model.model_config.unet_config, "hidden_size", 3072)  # So that auto takes it for Flux dev.
     model, log = by_rule(flux.model, "auto")
     sample(flux, model, count=20)
-    assert [text for text in warnings(caplog) if "passes over a curve file" in text and "broken.json" in text]
-    assert log.reports[0].curve == "flux"
+    assert [text for text in warnings(caplog) if "ignores a curve file" in text and "broken.json" in text]
+    assert log.reports[0].label.curve == "flux"
     assert log.reports[0].reused > 0
 
 
 def test_a_curve_file_that_breaks_between_choosing_and_running_is_an_error(flux: Tiny, curves_folder: Path):
     path = curves_folder / "mine.json"
-    path.write_text((Path(speed.__file__).parents[1] / "curves" / "flux.json").read_text())
+    path.write_text((Path(shipped.__file__).parent / "flux.json").read_text())
     model = apply(flux.model, "mine")
     path.write_text("{")
     with pytest.raises(CurveError, match="mine"):
@@ -129,7 +131,7 @@ def test_a_curve_file_that_breaks_between_choosing_and_running_is_an_error(flux:
 
 def test_a_model_that_was_never_measured_runs_in_full_with_one_warning(flux: Tiny, caplog: pytest.LogCaptureFixture):
     assert torch.equal(sample(flux, apply(flux.model, "auto"), count=12), sample(flux, count=12))
-    assert [text for text in warnings(caplog) if "no curve for this flux model" in text]
+    assert [text for text in warnings(caplog) if "there is no curve for this model" in text]
 
 
 def test_a_model_of_no_family_runs_in_full_with_one_warning(caplog: pytest.LogCaptureFixture):
@@ -144,7 +146,7 @@ def test_another_curve_than_the_models_own_is_remarked_on(flux: Tiny, caplog: py
     monkeypatch.setitem(flux.model.model.model_config.unet_config, "hidden_size", 3072)
     sample(flux, apply(flux.model, "flux_kontext"), count=12)
     assert not [text for text in warnings(caplog) if "looks like" in text], "Kontext without a picture cannot be told from Flux"
-    monkeypatch.setattr(speed.library, "known_curves", lambda: ["chroma"])
+    monkeypatch.setattr(modes, "known_curves", lambda: ["chroma"])
     model, _ = by_rule(flux.model, "chroma")
     sample(flux, model, count=12)
     assert [text for text in warnings(caplog) if "the curve chroma was chosen, but the model looks like flux" in text]

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from magcache.comfyui import progress
-from magcache.comfyui.modes import RecordingOutline
-from magcache.comfyui.patch import MagCachePatch, Outline, OutlineOf
+from magcache.comfyui.patch import MagCachePatch
+from magcache.runtime.calibration_mode import CalibrationMode
+from magcache.runtime.run_setup import Mode
 
-from .runs import Log, PlanOf, sample, steps
+from .runs import FixedMode, Log, PlanOf, sample, steps
 from .tiny import Tiny, wan_t2v
 
 
@@ -26,12 +27,12 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def telling(model: Any, plan: str | PlanOf) -> tuple[Any, list[str]]:
     """A clone of `model` that skips by `plan`, and what is said during its runs."""
     plan_of = steps(plan) if isinstance(plan, str) else plan
-    return _telling(model, lambda guider, sampler, noise, sigmas: Outline(plan_of(sigmas[:-1]), "test"))
+    return _telling(model, FixedMode(plan_of))
 
 
-def _telling(model: Any, outline: OutlineOf) -> tuple[Any, list[str]]:
+def _telling(model: Any, mode: Mode) -> tuple[Any, list[str]]:
     said: list[str] = []
-    return MagCachePatch(outline, Log().add, "auto", said.append).attach(model), said
+    return MagCachePatch(mode, Log().add, "auto", said.append).attach(model), said
 
 
 def counts(text: str) -> list[int]:
@@ -129,7 +130,7 @@ def test_an_error_is_told(flux: Tiny):
 
 
 def test_a_calibration_says_that_it_measures(flux: Tiny):
-    model, said = _telling(flux.model, RecordingOutline("auto", ""))
+    model, said = _telling(flux.model, CalibrationMode("auto", ""))
     sample(flux, model, count=5)
     assert said == [f"{step} of 5 steps · measuring" for step in range(1, 6)]
 
@@ -146,9 +147,9 @@ def test_nothing_is_read_from_the_device(flux: Tiny, monkeypatch: pytest.MonkeyP
     def refuse(tensor: torch.Tensor) -> float:
         raise AssertionError("a value was read from the device")
 
-    following = progress.LiveStatus.following
+    following = progress.ProgressText.following
 
-    def guarded(status: progress.LiveStatus, callback: Any) -> Any:
+    def guarded(status: progress.ProgressText, callback: Any) -> Any:
         stepped = following(status, callback)
 
         def with_guard(*args: Any) -> None:
@@ -159,7 +160,7 @@ def test_nothing_is_read_from_the_device(flux: Tiny, monkeypatch: pytest.MonkeyP
 
         return with_guard
 
-    monkeypatch.setattr(progress.LiveStatus, "following", guarded)
+    monkeypatch.setattr(progress.ProgressText, "following", guarded)
     model, said = telling(flux.model, "crcr")
     sample(flux, model)
     assert len(said) == 4

@@ -17,9 +17,10 @@ import torch
 from comfy_execution.utils import CurrentNodeContext
 from PIL import Image
 
+from magcache.comfyui.curve_folders import curve_store
 from magcache.comfyui.nodes import speed
 from magcache.comfyui.nodes.results import MagCacheCompare, MagCacheReport
-from magcache.comfyui.patch import last_runs_of
+from magcache.comfyui.patch import patch_of
 from magcache.errors import PictureError
 from magcache.reports import metrics
 from magcache.reports.figure import HEIGHT, WIDTH, figure
@@ -69,7 +70,7 @@ def pixels(picture: torch.Tensor) -> Any:
 
 
 def runs(model: Any) -> list[RunReport]:
-    return [run for run, _ in last_runs_of(model) or ()]
+    return [run for run, _ in patch.history] if (patch := patch_of(model)) else []
 
 
 def auto(model: Any, **more: Any) -> Any:
@@ -100,7 +101,7 @@ def test_it_shows_the_curve_that_was_planned_by(flux: Tiny, node: str):
         model = auto(flux.model, curve="flux")
     sample(flux, model, count=20)
     (run,) = runs(model)
-    assert run.ratios == speed.library.load("flux", 20).mean_ratios_at(run.plan.sigmas)
+    assert run.ratios == curve_store().load("flux", 20).mean_ratios_at(run.plan.sigmas)
     assert 0 < run.reused == run.plan.reused.count(True)
     assert report(model)[1].count(" reused\n") >= run.reused - 1
 
@@ -197,7 +198,7 @@ def test_a_calibration_shows_the_curve_it_measured(flux: Tiny, curves_folder: Pa
     model = prepared(speed.MagCacheCalibration).execute(flux.model, "auto", "mine").args[0]
     sample(flux, model, count=12, cfg=3.0)
     (run,) = runs(model)
-    assert run.ratios == speed.library.load("mine", 12).mean_ratios_at(run.plan.sigmas)
+    assert run.ratios == curve_store().load("mine", 12).mean_ratios_at(run.plan.sigmas)
     text = report(model)[1]
     assert text.startswith("calibrated on 12 steps, nothing skipped yet · saved ") and "raise" not in text
     assert text.count(" computed") == 12

@@ -11,7 +11,7 @@ from benchmarks.quality import make_cases
 from benchmarks.small.comfyui_host import Host, Setting, with_magcache
 from benchmarks.small.loop import sample
 from benchmarks.small.models import IMAGE, VIDEO, SmallModel
-from magcache.comfyui.modes import BudgetOutline
+from magcache.runtime.modes import SpeedupMode
 
 SETTING = Setting(6, 2.0)
 
@@ -28,7 +28,7 @@ def test_both_hosts_draw_the_same(small: SmallModel, tmp_path: Path, curves_fold
 def test_evaluations_are_counted(tmp_path: Path, curves_folder: Path):
     host, (case, _) = Host(IMAGE, tmp_path), make_cases(IMAGE, 1)
     setting = Setting(12, 2.0)
-    model, reports = with_magcache(host.model(3.0), BudgetOutline(2.0))
+    model, reports = with_magcache(host.model(3.0), SpeedupMode(2.0))
     full, fast = (host.sample(model, case.prompt, case.noise, setting) for _ in range(2))
     assert (full.nfe, fast.nfe) == (12, 6) == (reports[0].nfe, reports[1].nfe)
     assert (fast.latents - full.latents).norm() < 0.1 * full.latents.norm()

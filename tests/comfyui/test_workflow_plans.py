@@ -8,7 +8,7 @@ import comfy.samplers
 import pytest
 from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow, ModelSamplingSD3
 
-from magcache.comfyui import curve_folders
+from magcache.comfyui.curve_folders import curve_store
 from magcache.planning.threshold import plan_by_threshold
 from magcache.settings import ThresholdSettings
 from tools.workflows.collection import workflows
@@ -53,7 +53,7 @@ def test_a_plan_is_that_of_the_schedule_comfyui_makes(workflow: Workflow):
         if node is not None and node.kind == "MagCache":
             rule: dict[str, Any] = node.inputs
             settings = ThresholdSettings(threshold=rule["magcache_thresh"], max_skip=rule["magcache_K"], retention=rule["retention_ratio"])
-            assert plan_by_threshold(curve_folders.load(rule["model_type"], len(real)), real, settings).reused == run.plan.reused
+            assert plan_by_threshold(curve_store().load(rule["model_type"], len(real)), real, settings).reused == run.plan.reused
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS.keys())

@@ -53,13 +53,13 @@ def test_between_rough_residuals_something_unknown_is_expected():
 
 def test_beyond_the_ends_the_outermost_residual_is_held():
     residuals = RNG.normal(size=(5, 10))
-    gram = resample(residuals @ residuals.T, [0.9, 0.7, 0.5, 0.3, 0.2], [1.0, 0.9, 0.2, 0.1])
-    assert gram[0, 0] == pytest.approx(gram[1, 1]) and gram[2, 3] == pytest.approx(gram[3, 3])
+    products = resample(residuals @ residuals.T, [0.9, 0.7, 0.5, 0.3, 0.2], [1.0, 0.9, 0.2, 0.1])
+    assert products[0, 0] == pytest.approx(products[1, 1]) and products[2, 3] == pytest.approx(products[3, 3])
 
 
 def test_expected_residuals_keep_their_sizes_and_turn_apart():
     sigmas, sizes = np.linspace(1, 0.1, 6), np.array([1, 1.2, 1.3, 1.3, 1.1, 0.8])
-    gram = expected_products(list(sizes), list(sigmas))
-    np.testing.assert_allclose(np.diag(gram), sizes**2)
-    cosines = gram / np.outer(sizes, sizes)
-    assert (np.diff(cosines[0]) < 0).all() and np.linalg.eigvalsh(gram).min() > -1e-9
+    products = expected_products(list(sizes), list(sigmas))
+    np.testing.assert_allclose(np.diag(products), sizes**2)
+    cosines = products / np.outer(sizes, sizes)
+    assert (np.diff(cosines[0]) < 0).all() and np.linalg.eigvalsh(products).min() > -1e-9

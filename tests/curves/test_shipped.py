@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import magcache.curves
-from magcache import MagnitudeCurve, Settings, known_curves, load_curve, plan_run
+from magcache import MagnitudeCurve, ThresholdSettings, known_curves, load_curve, plan_by_threshold
+from magcache.curves import shipped
 from magcache.errors import UnknownCurveError
 
-FILES = sorted(Path(magcache.curves.__file__).parent.glob("*.json"))
+FILES = sorted(Path(shipped.__file__).parent.glob("*.json"))
 CURVES = [MagnitudeCurve.load(path) for path in FILES]
 each_curve = pytest.mark.parametrize("curve", CURVES, ids=lambda curve: curve.name)
 
@@ -55,8 +55,7 @@ def test_is_complete(path: Path, curve: MagnitudeCurve):
     assert curve.family in {"chroma", "flux", "hunyuan_video", "omnigen2", "qwen_image", "wan"}
     assert {"source", "paper", "steps"} <= set(curve.provenance)
     assert curve.provenance["steps"] == curve.steps
-    assert curve.preset is not None
-    Settings(threshold=curve.preset.threshold, retention=curve.preset.retention, max_skip=curve.preset.max_skip)
+    assert isinstance(curve.preset, ThresholdSettings)
     assert set(curve.ratios) in ({"cond"}, {"cond", "uncond"}, {"cond", "uncond", "ref"})
     assert all(ratios[0] == 1 for ratios in curve.ratios.values())
     assert 0 < curve.sigmas[-1] < curve.sigmas[0] <= 1
@@ -74,8 +73,7 @@ def test_own_grid_gives_the_published_ratios(curve: MagnitudeCurve):
 @each_curve
 def test_preset_saves_work(curve: MagnitudeCurve):
     assert curve.preset is not None
-    settings = Settings(threshold=curve.preset.threshold, retention=curve.preset.retention, max_skip=curve.preset.max_skip)
-    plan = plan_run(curve, curve.sigmas, settings)
+    plan = plan_by_threshold(curve, curve.sigmas, curve.preset)
     assert 1.2 < plan.speedup < 3.3
 
 
@@ -148,7 +146,7 @@ def test_several_variants(steps: int, chosen: int, tmp_path: Path, monkeypatch: 
         name = "mine" if count == 20 else f"mine_{count}steps"
         sigmas = tuple(1 - step / count for step in range(count))
         MagnitudeCurve(name=name, family="flux", sigmas=sigmas, ratios={"cond": (1.0,) * count}).save(tmp_path / f"{name}.json")
-    monkeypatch.setattr(magcache.curves, "_FOLDER", tmp_path)
+    monkeypatch.setattr(shipped, "_FOLDER", tmp_path)
     assert known_curves() == ["mine"]
     assert load_curve("mine", steps).steps == chosen
 

@@ -1,4 +1,4 @@
-"""A real browser with ComfyUI's web page in it."""
+"""A real browser that shows ComfyUI's web page."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, Page, Playwright, expect, sync_playwright
 
 PATIENCE = 180_000
-"""Milliseconds; a slow machine takes its time."""
+"""Milliseconds to wait for anything on the page; a slow machine may need them."""
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _SETTINGS = {
-    "Comfy.Graph.CanvasInfo": False,  # Frames per second would make every screenshot another one.
+    "Comfy.Graph.CanvasInfo": False,  # It shows frames per second, so that no two screenshots are equal.
     "Comfy.Minimap.Visible": False,
     "Comfy.Notification.ShowVersionUpdates": False,
     "Comfy.Pointer.DoubleClickTime": 1000,

@@ -1,4 +1,4 @@
-"""ComfyUI's web page in a real browser, as people see and handle it. What the page is made of is known only here."""
+"""ComfyUI's web page in a real browser, as people see and use it. Only this file knows the elements of the page."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from playwright.sync_api import Locator, Page, TimeoutError, expect
 from .browser import PATIENCE, open_browser, open_page
 
 _TRIES = 10
-"""A machine that is too slow makes two clicks of a double click."""
+"""On a slow machine a double click may count as two clicks."""
 _FREE, _PLACE, _CORNER = (120, 560), (425, 250), (1270, 790)
-"""Where the search does not cover the canvas, where to put a node, and where nothing reacts to the pointer."""
+"""Places on the canvas: free when the search is open, for a new node, and where nothing reacts to the pointer."""
 _STATUS = ".dom-widget .break-all > span, [data-testid=node-widgets] .widget-markdown .comfy-markdown-content"
-"""What nodes tell about their progress, in the classic design and in Nodes 2.0."""
+"""The texts that nodes show on themselves, in the classic design and in Nodes 2.0."""
 
 
 @contextmanager
@@ -30,24 +30,24 @@ def open_frontend(address: str) -> Iterator[Frontend]:
 
 
 @dataclass(frozen=True)
-class Node:
+class CanvasNode:
     """A node on the canvas."""
 
     title: str
     values: dict[str, Any]
     """Name of a widget -> its value."""
     labels: list[str]
-    """What is written beside its sockets and on its widgets."""
+    """The labels of its sockets and widgets."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """What the page showed while a workflow ran, as it changed."""
+class ShownRun:
+    """What the page showed while a workflow ran."""
 
     progress: list[int]
-    """How far the node at work was, in %."""
+    """The progress of the running node in %, each value once."""
     statuses: list[str]
-    """What nodes told about their progress."""
+    """The texts that nodes showed on themselves, in order."""
 
 
 class Frontend:
@@ -73,7 +73,7 @@ class Frontend:
     # ------------------------------------------------------------------ putting nodes on the canvas
 
     def search(self, words: str) -> Locator:
-        """Double-click on the canvas and type; the nodes that are offered."""
+        """Double-click on the canvas and type; returns the nodes that are offered."""
         box = self._page.get_by_role("combobox")
         for _ in range(_TRIES):
             if box.is_visible():
@@ -85,7 +85,7 @@ class Frontend:
         return self._page.get_by_test_id("result-item")
 
     def add(self, offer: Locator) -> None:
-        """Choose what the search offers, and click to put it down."""
+        """Choose an offer of the search and click to place the node."""
         offer.click()
         expect(self._page.get_by_role("combobox")).to_have_count(0)
         self._page.mouse.click(*_PLACE)
@@ -116,7 +116,7 @@ class Frontend:
 
     # ------------------------------------------------------------------ running
 
-    def run(self) -> Run:
+    def run(self) -> ShownRun:
         """Press Run, and wait until the workflow has ended."""
         self._page.evaluate(
             """status => {
@@ -137,7 +137,7 @@ class Frontend:
         self._page.wait_for_function("shown.ended")
         expect(self._page.get_by_test_id("queue-overlay-toggle")).to_contain_text("0 active")
         shown = self._page.evaluate("shown")
-        return Run(shown["progress"], shown["statuses"])
+        return ShownRun(shown["progress"], shown["statuses"])
 
     def picture(self, kind: str) -> Image.Image:
         """The picture that a node shows."""
@@ -153,11 +153,11 @@ class Frontend:
     # ------------------------------------------------------------------ looking at it
 
     def status(self, words: str) -> Locator:
-        """What a node tells about its progress, if these words are in it."""
+        """The texts with these words that nodes show on themselves."""
         return self._page.locator(_STATUS).filter(has_text=words)
 
     def lines_of_status(self, words: str) -> tuple[int, int]:
-        """How many lines that takes on its node, and how many it was meant to take."""
+        """How many lines that text takes on its node, and how many lines it consists of."""
         return self.status(words).first.evaluate(
             """text => {
                 const all = document.createRange();
@@ -169,10 +169,10 @@ class Frontend:
 
     @property
     def complaint(self) -> Locator:
-        """What the page says is missing or went wrong."""
+        """The page's message about what is missing or went wrong."""
         return self._page.get_by_test_id("error-overlay")
 
-    def node(self, kind: str) -> Node:
+    def node(self, kind: str) -> CanvasNode:
         (found,) = self._page.evaluate(
             """kind => app.graph.nodes.filter(node => node.type === kind).map(node => {
                 const widgets = (node.widgets ?? []).filter(widget => widget.serialize !== false);
@@ -185,7 +185,7 @@ class Frontend:
             })""",
             kind,
         )
-        return Node(**found)
+        return CanvasNode(**found)
 
     def help(self, kind: str) -> Locator:
         """Select a node and open its help page beside the canvas."""
@@ -229,7 +229,7 @@ class Frontend:
 
     @contextmanager
     def nodes_2(self) -> Iterator[None]:
-        """Nodes in the design that is called Nodes 2.0."""
+        """Show nodes in the design called Nodes 2.0."""
         self._set("Comfy.VueNodes.Enabled", True)
         try:
             yield

@@ -16,8 +16,8 @@ from magcache.server.launch import NEWEST, Server
 from magcache.server.workflow import Workflow
 
 from ..cli.calls import refused, run
-from .processes import get, queue, start, until
-from .workflows import guided, small, video, written
+from .processes import get_json, queue, start, wait_until
+from .workflows import PUBLISHED, guided, small, video, written
 
 on_newest = pytest.mark.parametrize("server", [NEWEST], indirect=True)
 
@@ -26,7 +26,7 @@ def bench(server: Server, path: Path, *arguments: str) -> dict[str, Any]:
     return json.loads(run("bench", str(path), "--server", f"http://{server.address}/", "--json", *arguments))
 
 
-def test_a_workflow_without_magcache_with_everything_compared(server: Server, tmp_path: Path):
+def test_a_workflow_without_magcache_is_compared_in_three_variants(server: Server, tmp_path: Path):
     facts = bench(server, written(tmp_path / "flux.json", small()), "--repeats", "2", "--easycache")
     full, cached, easy = (facts["ways"][way] for way in ("all steps", "MagCache", "EasyCache"))
     assert facts["seeds"] == [1000, 1001] and facts["device"] == "cpu"
@@ -39,10 +39,10 @@ def test_a_workflow_without_magcache_with_everything_compared(server: Server, tm
     assert page.count("data:image/png") == 2 * 5 and page.count('class="reuse" title="step') == 5
 
 
-def test_magcache_as_it_is_set_in_the_workflow_and_a_guider(server: Server, tmp_path: Path):
-    rule = {"model_type": "flux", "magcache_thresh": 0.24, "retention_ratio": 0.1, "magcache_K": 5}
-    own = bench(server, written(tmp_path / "own.json", with_node(small(), "MagCache", **rule)), "--repeats", "1")
-    assert own["ways"]["MagCache"]["reports"][0]["curve"] == "flux"
+def test_magcache_keeps_its_settings_and_a_guider_gets_it(server: Server, tmp_path: Path):
+    own = bench(server, written(tmp_path / "own.json", with_node(small(), "MagCache", **PUBLISHED)), "--repeats", "1")
+    (report,) = own["ways"]["MagCache"]["reports"]
+    assert (report["kind"], report["curve"], report["tuned"]) == ("skipping", "flux", False)
     found = bench(server, written(tmp_path / "guided.json", guided()), "--repeats", "1")
     assert found["ways"]["MagCache"]["nfe"] == 5 and found["ways"]["MagCache"]["psnr_worst"] > 15
 
@@ -66,7 +66,7 @@ def extra(kind: str) -> Workflow:
 
 @on_newest
 @pytest.mark.parametrize(
-    ("workflow", "said"),
+    ("workflow", "message"),
     [
         ({"nodes": [], "links": []}, "Workflow → Export (API)"),
         (extra("Not There // At All"), "lacks nodes of this workflow: Not There // At All. Install"),
@@ -77,29 +77,29 @@ def extra(kind: str) -> Workflow:
     ],
     ids=["editor's format", "missing node", "no MagCache", "rejected", "fails", "saves nothing"],
 )  # fmt: skip
-def test_what_goes_wrong_is_said_in_a_line(server: Server, tmp_path: Path, workflow: Workflow, said: str):
+def test_a_mistake_is_explained_in_one_line(server: Server, tmp_path: Path, workflow: Workflow, message: str):
     path = written(tmp_path / "broken.json", workflow)
-    assert said in refused("bench", str(path), "--server", server.address, "--repeats", "1")
+    assert message in refused("bench", str(path), "--server", server.address, "--repeats", "1")
     assert [each.name for each in tmp_path.iterdir()] == ["broken.json"]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "http://127.0.0.1:1", "http://no such host/"])
 def test_a_server_that_does_not_answer_is_named_once(tmp_path: Path, address: str):
-    said = refused("bench", str(written(tmp_path / "flux.json", small())), "--server", address)
-    assert said.count("No ComfyUI answers at http://") == 1 and "--server http://HOST:PORT" in said
+    message = refused("bench", str(written(tmp_path / "flux.json", small())), "--server", address)
+    assert message.count("No ComfyUI answers at http://") == 1 and "--server http://HOST:PORT" in message
 
 
 @on_newest
-def test_ctrl_c_stops_only_its_own_run_and_reports_what_there_is(server: Server, tmp_path: Path):
-    path, before = written(tmp_path / "flux.json", small(20)), len(get(server, "/history"))
+def test_ctrl_c_stops_only_its_own_run_and_reports_what_was_measured(server: Server, tmp_path: Path):
+    path, before = written(tmp_path / "flux.json", small(20)), len(get_json(server, "/history"))
     process = start("bench", str(path), "--server", server.address, "--repeats", "500")
-    # Two warm up, two are a round.
-    until(lambda: len(get(server, "/history")) >= before + 5 and get(server, "/queue")["queue_running"])
-    of_somebody_else = queue(server, small(11))
+    # Two runs to warm up, then two in each round.
+    wait_until(lambda: len(get_json(server, "/history")) >= before + 5 and get_json(server, "/queue")["queue_running"])
+    of_another_client = queue(server, small(11))
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "stopped by Ctrl-C" in said
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped by Ctrl-C" in errors
     assert json.loads((tmp_path / "flux.bench" / "result.json").read_text())["seeds"][0] == 1000
-    until(lambda: of_somebody_else in get(server, "/history"))
-    assert get(server, f"/history/{of_somebody_else}")[of_somebody_else]["status"]["status_str"] == "success"
-    assert get(server, "/queue") == {"queue_running": [], "queue_pending": []}
+    wait_until(lambda: of_another_client in get_json(server, "/history"))
+    assert get_json(server, f"/history/{of_another_client}")[of_another_client]["status"]["status_str"] == "success"
+    assert get_json(server, "/queue") == {"queue_running": [], "queue_pending": []}

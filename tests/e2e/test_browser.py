@@ -1,4 +1,4 @@
-"""What people see in ComfyUI's web page: the nodes are found, filled, run, explained, and speak their language."""
+"""What people see in ComfyUI's web page: nodes can be found, filled in and run, with help and in their language."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCREENSHOTS = ROOT / "assets" / "screenshots"
 EXAMPLES = {path.stem for path in (ROOT / "example_workflows").glob("*.json")}
 PACK = "MagCache"
 REUSED = "28 evaluations · 17 reused"
-"""What the demo's model does at a speed-up of 2.5 once it is measured."""
+"""The report of the demo's model at a speed-up of 2.5, once it is calibrated."""
 
 pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, scope="session")
 
@@ -51,7 +51,7 @@ def pictures(tmp_path: Path, pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.mark.parametrize("words", ["magcache", "teacache", "faster sampling"])
-def test_a_node_is_found_by_its_name_and_by_what_it_is_like(frontend: Frontend, tmp_path: Path, words: str):
+def test_a_node_is_found_by_its_name_and_by_similar_nodes(frontend: Frontend, tmp_path: Path, words: str):
     offer = frontend.search(words).filter(has_text="MagCache Auto")
     expect(offer).to_have_count(1)
     frontend.screenshot(tmp_path / "search.png")
@@ -83,7 +83,7 @@ def test_the_templates_are_our_examples(frontend: Frontend, pictures: Path):
 
 
 def test_the_bundled_example_runs(frontend: Frontend, pictures: Path, tmp_path: Path):
-    """In a new ComfyUI its first run measures the model."""
+    """In a new ComfyUI its first run calibrates the model."""
     frontend.open_template(PACK, "Bundled tiny model")
     expect(frontend.complaint).not_to_be_visible()
     frontend.run()
@@ -104,7 +104,7 @@ def test_the_bundled_example_runs(frontend: Frontend, pictures: Path, tmp_path: 
 
 def test_report_and_compare_show_figures(frontend: Frontend, pictures: Path):
     frontend.drop(DATA / "report_and_compare.json")
-    frontend.run()  # A new ComfyUI has to measure the model.
+    frontend.run()  # In a new ComfyUI this calibrates the model.
     frontend.run()
     expect(frontend.status(REUSED)).to_have_count(2)  # On MagCache Auto and on the report.
     expect(frontend.status("PSNR")).to_contain_text("SSIM")

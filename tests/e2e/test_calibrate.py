@@ -17,7 +17,7 @@ from .workflows import small, written
 
 
 def test_the_curve_is_saved_and_described_and_auto_uses_it(server: Server, client: Client, models: Path, tmp_path: Path):
-    """A cache that the workflow has is left out of it."""
+    """A cache that is in the workflow is bypassed."""
     path = written(tmp_path / "flux.json", with_node(small(), "MagCacheAuto", speedup=2.0))
     (facts,) = json.loads(run("calibrate", str(path), "--server", server.address, "--name", "measured", "--runs", "2", "--json"))
     assert facts["path"] == str(models / "magcache" / "measured.json")
@@ -27,18 +27,18 @@ def test_the_curve_is_saved_and_described_and_auto_uses_it(server: Server, clien
     errors = [row["error"] for row in facts["forecast"]]
     assert 0 < errors[0] < errors[-1] and [row["nfe"] for row in facts["forecast"]] == [6, 5, 4]
     (report,) = client.run(with_node(small(11), "MagCacheAuto", speedup=2.0)).reports
-    assert report["curve"] == "measured"
+    assert (report["kind"], report["curve"]) == ("skipping", "measured")
 
 
 def test_a_single_run_replaces_the_mean(server: Server, models: Path, tmp_path: Path):
     arguments = str(written(tmp_path / "flux.json", small())), "--server", server.address, "--name", "again"
     run("calibrate", *arguments, "--runs", "2")
-    said = " ".join(run("calibrate", *arguments).split())
-    assert "again: 10 steps" in said and "the mean of" not in said and "predicted error" in said
-    assert f"Saved on the server: {models / 'magcache' / 'again.json'}" in said
+    text = " ".join(run("calibrate", *arguments).split())
+    assert "again: 10 steps" in text and "the mean of" not in text and "predicted error" in text
+    assert f"Saved on the server: {models / 'magcache' / 'again.json'}" in text
 
 
 @pytest.mark.parametrize("server", [NEWEST], indirect=True)
-def test_what_cannot_be_measured_or_named_is_explained(server: Server, tmp_path: Path):
+def test_a_run_too_short_and_a_bad_name_are_explained(server: Server, tmp_path: Path):
     assert "needs at least 3" in refused("calibrate", str(written(tmp_path / "one.json", small(1))), "--server", server.address)
     assert "cannot name a curve" in refused("calibrate", str(tmp_path / "one.json"), "--server", server.address, "--name", "../x")

@@ -1,33 +1,27 @@
-"""What a user of the server sees: published workflows run, results are told, mistakes are explained."""
+"""What a user of the server sees: published workflows run, runs are reported, mistakes are explained."""
 
 from __future__ import annotations
 
 import json
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from magcache.demo.run import demo_workflow, with_node
+from magcache.demo.run import with_node
 from magcache.server.client import Client
 from magcache.server.launch import Server
-from magcache.server.workflow import Workflow, WorkflowError
+from magcache.server.workflow import WorkflowError
 
-FOUR = {"model_type": "flux", "magcache_thresh": 0.24, "retention_ratio": 0.1, "magcache_K": 5}
-SIX = {**FOUR, "start_step": 2, "end_step": -2}
+from .processes import get_json
+from .workflows import PUBLISHED, small
 
-
-def small(steps: int = 10) -> Workflow:
-    workflow = demo_workflow("a red star on sand", 5, steps)
-    workflow["latent"]["inputs"]["batch_size"] = 1
-    return workflow
+SIX = {**PUBLISHED, "start_step": 2, "end_step": -2}
 
 
 def object_info(server: Server) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://{server.address}/object_info") as answer:
-        return json.load(answer)
+    return get_json(server, "/object_info")
 
 
 def test_every_node_is_there_and_nothing_failed_to_import(server: Server):
@@ -40,30 +34,30 @@ def test_widgets_stand_in_the_published_order(server: Server):
     info = object_info(server)["MagCache"]
     order = info["input_order"]["required"] + info["input_order"]["optional"]
     assert order[:7] == ["model", *SIX]
-    assert info["input_order"]["required"] == ["model", *FOUR]
+    assert info["input_order"]["required"] == ["model", *PUBLISHED]
     assert object_info(server)["CompileModel"]["input_order"]["required"] == ["model", "mode", "backend", "fullgraph", "dynamic"]
 
 
-@pytest.mark.parametrize("values", [FOUR, SIX], ids=["four values", "six values"])
+@pytest.mark.parametrize("values", [PUBLISHED, SIX], ids=["four values", "six values"])
 def test_a_published_prompt_runs_unchanged_and_skips(client: Client, values: dict[str, Any]):
     outcome = client.run(with_node(small(), "MagCache", **values))
     (report,) = outcome.reports
     assert len(outcome.pictures) == 1
-    assert report["curve"] == "flux" and 0 < report["nfe"] < report["evaluations"] == 10
+    assert (report["kind"], report["curve"]) == ("skipping", "flux") and 0 < report["nfe"] < report["evaluations"] == 10
     if values is SIX:
         assert report["decisions"][9] == "compute" and report["decisions"][:2] == ["compute"] * 2
 
 
 def test_a_second_run_with_another_seed_skips_exactly_alike(client: Client):
-    first = client.run(with_node(small(), "MagCache", **FOUR))
-    again = with_node(small(), "MagCache", **FOUR)
+    first = client.run(with_node(small(), "MagCache", **PUBLISHED))
+    again = with_node(small(), "MagCache", **PUBLISHED)
     again["sampler"]["inputs"]["seed"] = 6
     assert client.run(again).reports[0]["decisions"] == first.reports[0]["decisions"]
 
 
-def test_switched_off_gives_the_very_same_picture(client: Client):
+def test_switched_off_gives_the_same_picture_to_the_bit(client: Client):
     plain = client.run(small(6)).pictures[0]
-    off = client.run(with_node(small(6), "MagCache", **{**FOUR, "magcache_thresh": 0.0}))
+    off = client.run(with_node(small(6), "MagCache", **{**PUBLISHED, "magcache_thresh": 0.0}))
     assert off.reports == [] and np.array_equal(off.pictures[0], plain)
 
 
@@ -71,12 +65,12 @@ def test_calibration_saves_a_curve_that_auto_uses_and_the_menu_shows(client: Cli
     client.run(with_node(small(), "MagCacheCalibration", model_type="flux_calibration", name="mine"))
     assert json.loads((models / "magcache" / "mine.json").read_text())["provenance"]["steps"] == 10
     assert "mine" in object_info(server)["MagCache"]["input"]["required"]["model_type"][1]["options"]
-    (report,) = client.run(with_node(small(8), "MagCache", **{**FOUR, "model_type": "auto"})).reports
+    (report,) = client.run(with_node(small(8), "MagCache", **{**PUBLISHED, "model_type": "auto"})).reports
     assert report["curve"] == "mine"
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"model_type": "sdxl"}, "model_type"),
         ({"magcache_thresh": -1.0}, "magcache_thresh"),
@@ -84,21 +78,21 @@ def test_calibration_saves_a_curve_that_auto_uses_and_the_menu_shows(client: Cli
     ],
     ids=["unknown key", "threshold below zero", "another architecture"],
 )
-def test_a_mistake_is_explained(client: Client, changed: dict[str, Any], said: str):
-    with pytest.raises(WorkflowError, match=said):
-        client.run(with_node(small(), "MagCache", **{**FOUR, **changed}))
+def test_a_mistake_is_explained(client: Client, changed: dict[str, Any], message: str):
+    with pytest.raises(WorkflowError, match=message):
+        client.run(with_node(small(), "MagCache", **{**PUBLISHED, **changed}))
 
 
 def test_a_broken_curve_file_is_named(client: Client, models: Path):
     folder = models / "magcache"
     folder.mkdir(exist_ok=True)
-    (folder / "broken.json").write_text('{"format": "magcache.curves.curve", "version": 1}')
+    (folder / "broken.json").write_text('{"format": "magcache.curve", "version": 1}')
     with pytest.raises(WorkflowError, match=r"broken\.json lacks"):
-        client.run(with_node(small(), "MagCache", **{**FOUR, "model_type": "broken"}))
-    assert len(client.run(with_node(small(7), "MagCache", **FOUR)).pictures) == 1
+        client.run(with_node(small(), "MagCache", **{**PUBLISHED, "model_type": "broken"}))
+    assert len(client.run(with_node(small(7), "MagCache", **PUBLISHED)).pictures) == 1
 
 
 def test_settings_that_skip_nothing_compute_in_full(client: Client):
     plain = client.run(small(6)).pictures[0]
-    outcome = client.run(with_node(small(6), "MagCache", **{**FOUR, "retention_ratio": 1.0}))
+    outcome = client.run(with_node(small(6), "MagCache", **{**PUBLISHED, "retention_ratio": 1.0}))
     assert outcome.reports[0]["nfe"] == 6 and np.array_equal(outcome.pictures[0], plain)

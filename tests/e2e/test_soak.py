@@ -1,4 +1,4 @@
-"""A short piece of the soak: cancelled prompts harm neither the others nor the server."""
+"""A short soak: cancelled prompts harm neither other prompts nor the server."""
 
 from __future__ import annotations
 

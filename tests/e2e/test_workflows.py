@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from PIL import Image
@@ -24,6 +22,8 @@ from tools.workflows.plans import runs
 from tools.workflows.prompt import prompt
 from tools.workflows.thumbnail import SIDE, caption
 
+from .processes import get, get_json
+
 WORKFLOWS = workflows()
 TITLES = [workflow.title for workflow in WORKFLOWS]
 BUNDLED = "Bundled tiny model"
@@ -34,18 +34,13 @@ each_workflow = pytest.mark.parametrize("title", TITLES)
 newest_comfyui = pytest.mark.parametrize("server", [NEWEST], indirect=True)
 
 
-def get(server: Server, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://{server.address}{quote(path)}") as answer:
-        return answer.read()
-
-
 def read(title: str) -> dict[str, Any]:
     return json.loads((FOLDER / f"{title}.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
 def object_info(server: Server) -> dict[str, Any]:
-    return json.loads(get(server, "/object_info"))
+    return get_json(server, "/object_info")
 
 
 @pytest.fixture
@@ -138,15 +133,15 @@ def test_the_bundled_model_draws_and_is_faster_the_second_time(client: Client, o
     nodes["EmptySD3LatentImage"]["batch_size"] = 1  # One picture is measured as well as four.
     client.run(queued)
     nodes["EmptySD3LatentImage"]["batch_size"] = 4
-    outcome = client.run(queued)
-    assert [picture.shape for picture in outcome.pictures] == [(256, 256, 3)] * 4
-    assert outcome.pictures[0].std() > 10
-    (report,) = outcome.reports
+    result = client.run(queued)
+    assert [picture.shape for picture in result.pictures] == [(256, 256, 3)] * 4
+    assert result.pictures[0].std() > 10
+    (report,) = result.reports
     assert (report["nfe"], report["evaluations"]) == (11, 28)
 
 
 def test_comfyui_lists_them_and_serves_their_files(server: Server):
-    listed = json.loads(get(server, "/api/workflow_templates"))
+    listed = get_json(server, "/api/workflow_templates")
     assert sorted(listed["MagCache"]) == sorted(TITLES)
     for title in TITLES:
         for kind in ("json", "jpg"):

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from magcache.demo.run import demo_workflow, with_node
+from magcache.demo.run import with_node
 from magcache.server.client import Client
 from magcache.server.launch import NEWEST, Server, fetch_comfyui, serve
 
+from ..e2e.workflows import PUBLISHED, small
 from .archive import ROOT, unpack_archive
 
 FOLDER = "ComfyUI-MagCache-main"
@@ -53,12 +53,9 @@ def test_their_texts_are_there(server: Server):
 
 
 def test_they_work(server: Server):
-    workflow = demo_workflow("a red star on sand", 5, 10)
-    workflow["latent"]["inputs"]["batch_size"] = 1
-    rule: dict[str, Any] = {"model_type": "flux", "magcache_thresh": 0.24, "retention_ratio": 0.1, "magcache_K": 5}
     with Client(server.address) as client:
-        measured = client.run(with_node(workflow, "MagCacheCalibration", model_type="auto"))
-        assert measured.reports[0]["nfe"] == 10
-        for node, inputs in (("MagCacheAuto", {"speedup": 2.0}), ("MagCache", rule)):
-            (report,) = client.run(with_node(workflow, node, **inputs)).reports
+        (report,) = client.run(with_node(small(), "MagCacheCalibration", model_type="auto")).reports
+        assert (report["kind"], report["nfe"]) == ("calibrating", 10)
+        for node, inputs in (("MagCacheAuto", {"speedup": 2.0}), ("MagCache", PUBLISHED)):
+            (report,) = client.run(with_node(small(), node, **inputs)).reports
             assert report["nfe"] < 10

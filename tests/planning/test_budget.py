@@ -81,6 +81,13 @@ def test_a_run_without_steps_has_an_empty_plan(curve: MagnitudeCurve, nfe: int):
     assert plan_budget(curve, (), nfe=nfe).reused == ()
 
 
+@pytest.mark.parametrize("nfe", [19, 20, 21])
+def test_a_closing_zero_and_a_repeated_sigma_count_as_no_step_of_a_budget(curve: MagnitudeCurve, nfe: int):
+    plan = plan_budget(curve, (*SIGMAS[:5], *SIGMAS[4:], 0.0), nfe=nfe)
+    assert sum(plan.reused) == max(0, 20 - nfe)
+    assert plan_budget(curve, (*SIGMAS, 0.0), nfe=12) == plan_budget(curve, SIGMAS, nfe=12)
+
+
 def test_a_run_of_more_steps_than_memory_allows_is_refused(curve: MagnitudeCurve):
     with pytest.raises(SettingsError, match="1001 steps; a speed-up can be planned for at most 1000"):
         plan_budget(curve, curve.sigmas_for(1001), nfe=500)
@@ -120,24 +127,28 @@ def test_guidance_changes_the_plan_when_branches_differ():
 def test_every_shipped_curve_gives_a_plan_that_starts_dense_and_computes_the_last_step(name: str, speedup: float):
     curve = load_curve(name)
     plan = plan_budget(curve, curve.sigmas, nfe=evaluations_for(curve.steps, speedup), reuse=best_reuse(curve))
-    computed = [step for step, reuse in enumerate(plan.reused) if not reuse]
-    assert computed[:2] == [0, 1] and computed[-1] == curve.steps - 1
+    assert plan.computed[:2] == (0, 1) and plan.computed[-1] == curve.steps - 1
     third = curve.steps / 3
-    assert sum(step < third for step in computed) >= sum(third <= step < 2 * third for step in computed)
+    assert sum(step < third for step in plan.computed) >= sum(third <= step < 2 * third for step in plan.computed)
 
 
 def test_only_the_computed_step_after_a_gap_corrects(curve: MagnitudeCurve):
-    plan = plan_budget(curve, SIGMAS, nfe=10)
+    plan = plan_budget(curve, SIGMAS, nfe=10, is_euler=True)
     corrected = {step for step in range(20) if plan.correction(step)}
     after_a_gap = {step for step in range(1, 20) if plan.reused[step - 1] and not plan.reused[step]}
     assert corrected and corrected <= after_a_gap
-    assert not any(plan_budget(curve, SIGMAS, nfe=10, correct=False).corrections)
+
+
+def test_nothing_is_corrected_unless_the_sampler_is_known_to_be_euler(curve: MagnitudeCurve):
+    assert not any(plan_budget(curve, SIGMAS, nfe=10).corrections)
+    assert not any(plan_speedup(curve, SIGMAS, 2.0).corrections)
+    assert plan_speedup(curve, SIGMAS, 2.0, is_euler=True) == plan_budget(curve, SIGMAS, nfe=10, is_euler=True)
 
 
 def test_a_gap_of_held_residuals_is_corrected_about_as_if_they_changed_evenly():
     """Then gain · (r₂ − r₀) = Σ Δσ (rᵢ − r₀), which rough paths such as Brownian motion lead to as well; three quarters of it are made."""
     published = load_curve("flux")
-    plan = plan_budget(published, published.sigmas, nfe=14, reuse="hold")
+    plan = plan_budget(published, published.sigmas, nfe=14, reuse="hold", is_euler=True)
     for step, correction in enumerate(plan.corrections):
         if correction:
             gap = step - plan.source(step - 1) - 1
@@ -146,12 +157,13 @@ def test_a_gap_of_held_residuals_is_corrected_about_as_if_they_changed_evenly():
 
 
 def test_what_a_correction_draws_on_is_kept_until_then(curve: MagnitudeCurve):
-    plan = plan_budget(curve, SIGMAS, nfe=8)
+    plan = plan_budget(curve, SIGMAS, nfe=8, is_euler=True)
+    assert any(plan.corrections)
     for step, correction in enumerate(plan.corrections):
         assert all(plan.last_uses()[source] >= step for source, _ in (correction.expected if correction else ()))
 
 
 def test_a_step_below_the_measured_sigmas_corrects_nothing(curve: MagnitudeCurve):
-    plan = plan_budget(curve, (*SIGMAS[:-1], 0.04), nfe=8)
+    plan = plan_budget(curve, (*SIGMAS[:-1], 0.04), nfe=8, is_euler=True)
     assert any(plan.corrections) and plan.reused[-2] and not plan.correction(19)
-    assert plan_budget(curve, SIGMAS, nfe=8).correction(19)
+    assert plan_budget(curve, SIGMAS, nfe=8, is_euler=True).correction(19)

@@ -31,13 +31,13 @@ def reused(residuals: Residuals, sigmas: np.ndarray, reuse: Reuse, before: int, 
     return newest + damping * change
 
 
-def corrected(residuals: Residuals, sigmas: np.ndarray, reuse: Reuse, computed: tuple[int, int, int], astray: np.ndarray) -> np.ndarray:
-    """Where the picture is after the computed step `after` has made good what the gap before it did wrong."""
+def corrected(residuals: Residuals, sigmas: np.ndarray, reuse: Reuse, computed: tuple[int, int, int], drift: np.ndarray) -> np.ndarray:
+    """The drift that remains after the computed step `after` has corrected the gap before it."""
     before, last, after = computed
     surprise = residuals[after] - reused(residuals, sigmas, reuse, before, last, after)
     stride = np.append(np.diff(sigmas), -sigmas[-1])[after]
-    gain = 0.75 * np.clip(-(astray * surprise).sum() / (stride * (surprise * surprise).sum()), 0.0, 2.0)
-    return astray + stride * gain * surprise
+    gain = 0.75 * np.clip(-(drift * surprise).sum() / (stride * (surprise * surprise).sum()), 0.0, 2.0)
+    return drift + stride * gain * surprise
 
 
 def brute_force(
@@ -57,12 +57,12 @@ def brute_force(
             continue
         total = 0.0
         for before, last, after in zip(computed, computed[1:], computed[2:], strict=False):
-            astray = np.zeros(residuals.shape[1])
+            drift = np.zeros(residuals.shape[1])
             for at in range(last + 1, after):
-                astray += (sigmas[at + 1] - sigmas[at]) * (reused(residuals, sigmas, reuse, before, last, at) - residuals[at])
+                drift += (sigmas[at + 1] - sigmas[at]) * (reused(residuals, sigmas, reuse, before, last, at) - residuals[at])
             if correct and after > last + 1:
-                astray = corrected(residuals, sigmas, reuse, (before, last, after), astray)
-            total += weight[last] * (astray * astray).sum()
+                drift = corrected(residuals, sigmas, reuse, (before, last, after), drift)
+            total += weight[last] * (drift * drift).sum()
         best = min(best, total)
     return best
 
@@ -74,8 +74,8 @@ def test_the_plan_is_as_good_as_the_best_of_all_plans(reuse: Reuse, steps: int, 
     residuals, sigmas = walk(steps, steps), np.linspace(1, 0.05, steps)
     weight = np.random.default_rng(1).uniform(0.5, 2, steps)
     allowed = np.array([step not in vetoed for step in range(steps)])
-    gram = residuals @ residuals.T
-    found = best_steps(gaps(gram, sigmas, reuses(gram, sigmas, max_skip, reuse), weight, np.full(steps, correct)).costs, 2, allowed)
+    products = residuals @ residuals.T
+    found = best_steps(gaps(products, sigmas, reuses(products, sigmas, max_skip, reuse), weight, np.full(steps, correct)).costs, 2, allowed)
     for count in range(3, steps + 1):
         expected = brute_force(residuals, sigmas, reuse, weight, max_skip, allowed, count, correct)
         assert (count in found) == np.isfinite(expected)
@@ -91,38 +91,39 @@ def test_residuals_on_a_line_in_sigma_are_extrapolated_exactly(spacing: np.ndarr
     residuals = start + spacing[:, None] * slope
     options = reuses(residuals @ residuals.T, spacing, 4, "extrapolate")
     assert np.nanmax(options.error[np.isfinite(options.error)]) < 1e-12
-    for d, last, m in [(1, 3, 1), (3, 5, 4), (2, 7, 3)]:
-        place = (d - 1, last, m - 1)
-        rebuilt = options.newest[place] * residuals[last] + options.older[place] * residuals[last - d]
-        np.testing.assert_allclose(rebuilt, residuals[last + m], atol=1e-9)
+    for before, last, step in [(2, 3, 4), (2, 5, 9), (5, 7, 10)]:
+        place = options.at(before, last, step)
+        rebuilt = options.newest[place] * residuals[last] + options.older[place] * residuals[before]
+        np.testing.assert_allclose(rebuilt, residuals[step], atol=1e-9)
 
 
 def test_residuals_that_turn_back_are_held_rather_than_extrapolated():
     residuals = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
     options = reuses(residuals @ residuals.T, np.array([4.0, 3.0, 2.0, 1.0]), 1, "extrapolate")
-    assert options.older[0, 1, 0] == 0 and options.newest[0, 1, 0] == 1
+    place = options.at(0, 1, 2)
+    assert options.older[place] == 0 and options.newest[place] == 1
 
 
 def test_scaling_by_a_growing_residual_is_exact_and_bounded():
     sizes = np.array([1.0, 1.5, 6.0])
     options = reuses(np.outer(sizes, sizes), np.array([3.0, 2.0, 1.0]), 1, "scale")
-    assert options.newest[0, 1, 0] == 2.0
+    assert options.newest[options.at(0, 1, 2)] == 2.0
 
 
 def test_extrapolating_is_never_worse_than_holding():
     residuals, sigmas = walk(14, 3), np.linspace(1, 0.05, 14)
-    gram = residuals @ residuals.T
-    held, extrapolated = reuses(gram, sigmas, 5, "hold").error, reuses(gram, sigmas, 5, "extrapolate").error
+    products = residuals @ residuals.T
+    held, extrapolated = reuses(products, sigmas, 5, "hold").error, reuses(products, sigmas, 5, "extrapolate").error
     assert (extrapolated <= held + 1e-12).all()
 
 
-def test_a_computed_step_makes_good_an_error_that_grows_evenly_over_the_gap():
+def test_a_computed_step_corrects_an_error_that_grows_evenly_over_the_gap():
     start, bend = np.random.default_rng(0).normal(size=(2, 30))
     sigmas = np.linspace(1, 0.1, 10)
     residuals = start + (np.arange(10) ** 2)[:, None] * bend
-    gram, weight = residuals @ residuals.T, np.ones(10)
-    options = reuses(gram, sigmas, 3, "extrapolate")
-    plain, correcting = (gaps(gram, sigmas, options, weight, np.full(10, correct)) for correct in (False, True))
-    place = (0, 3, 2)  # Steps 2 and 3 are computed, 4 and 5 reused, 6 computed: it is told three quarters of what would undo all.
+    products, weight = residuals @ residuals.T, np.ones(10)
+    options = reuses(products, sigmas, 3, "extrapolate")
+    plain, correcting = (gaps(products, sigmas, options, weight, np.full(10, correct)) for correct in (False, True))
+    place = plain.at(2, 3, 6)  # Steps 2 and 3 are computed, 4 and 5 reused, 6 computed with three quarters of the full correction.
     assert correcting.costs[place] == pytest.approx(plain.costs[place] / 16) and correcting.gains[place] > 0
     assert not plain.gains.any() and (correcting.costs <= plain.costs + 1e-12).all()

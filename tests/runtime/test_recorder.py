@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import weakref
-from dataclasses import replace
+from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from magcache.curves.averaging import averaged
 from magcache.errors import CalibrationError, CurveError
 from magcache.runtime.recorder import Recorder
 
@@ -28,22 +27,28 @@ def residuals(seed: int, shape: tuple[int, ...] = (2, 6, 16), steps: int = len(S
     return found
 
 
-def record(recorder: Recorder, series: list[torch.Tensor], branch: str = "cond", member: object = "a", sigmas: tuple[float, ...] = SIGMAS):
+def record(
+    recorder: Recorder, series: Sequence[torch.Tensor], branch: str = "cond", member: Hashable = "a", sigmas: tuple[float, ...] = SIGMAS
+) -> None:
     for sigma, residual in zip(sigmas, series, strict=True):
-        recorder.observe(sigma, branch, member, residual)  # type: ignore[arg-type]
+        recorder.observe(sigma, branch, member, (residual,))
 
 
-def statistics(series: list[torch.Tensor]) -> tuple[list[float], list[float], list[float]]:
-    """Ratio, spread and distance step by step, in double precision and without torch."""
-    table: tuple[list[float], list[float], list[float]] = ([1.0], [0.0], [0.0])
-    rows = [residual.float().numpy().astype(np.float64).reshape(-1, residual.shape[-1]) for residual in series]
-    for before, now in pairwise(rows):
-        sizes, sizes_before = np.linalg.norm(now, axis=1), np.linalg.norm(before, axis=1)
-        ratio = sizes / sizes_before
-        cosine = (now * before).sum(axis=1) / (sizes * sizes_before)
-        for column, value in zip(table, (ratio.mean(), ratio.std(), 1 - cosine.mean()), strict=True):
-            column.append(float(value))
-    return table
+def rows(residual: torch.Tensor) -> np.ndarray:
+    """Its tokens, in double precision and without torch."""
+    return residual.float().numpy().astype(np.float64).reshape(-1, residual.shape[-1])
+
+
+def ratios(series: list[torch.Tensor]) -> list[float]:
+    """γ step by step."""
+    sizes = [np.linalg.norm(rows(residual), axis=1) for residual in series]
+    return [1.0, *(float((now / before).mean()) for before, now in pairwise(sizes))]
+
+
+def products(one: list[torch.Tensor], other: list[torch.Tensor], unit: float | None = None) -> np.ndarray:
+    """Inner products in units of the mean square of the first."""
+    a, b = (np.stack([rows(residual).ravel() for residual in series]) for series in (one, other))
+    return a @ b.T / ((a * a).sum(axis=1).mean() if unit is None else unit)
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 16), (2, 6, 16), (1, 3, 4, 5, 8)], ids=str)
@@ -53,22 +58,20 @@ def test_agrees_with_numpy(shape: tuple[int, ...], dtype: torch.dtype):
     recorder = Recorder()
     record(recorder, series)
     curve = recorder.curve("mine", "wan", {"steps": 5})
-    ratios, spread, distance = statistics(series)
-    assert curve.ratios["cond"] == pytest.approx(ratios, rel=1e-5)
-    assert curve.spread["cond"] == pytest.approx(spread, abs=1e-5)
-    assert curve.distance["cond"] == pytest.approx(distance, abs=1e-5)
+    assert curve.ratios["cond"] == pytest.approx(ratios(series), rel=1e-5)
+    np.testing.assert_allclose(curve.products["cond", "cond"], products(series, series), rtol=1e-6)
     assert (curve.name, curve.family, curve.sigmas, dict(curve.provenance)) == ("mine", "wan", SIGMAS, {"steps": 5})
 
 
 def test_finds_a_known_magnitude_law():
-    """‖r(σ)‖ = exp(−2σ) along fixed directions: found exactly, without spread or turn, and foretold for any other grid."""
+    """‖r(σ)‖ = exp(−2σ) along fixed directions: found exactly, and predicted for any other grid."""
     directions = torch.nn.functional.normalize(residuals(1)[0], dim=-1) * torch.rand(2, 6, 1, generator=torch.Generator().manual_seed(2))
     recorder = Recorder()
     record(recorder, [directions * math.exp(-2 * sigma) for sigma in SIGMAS])
     curve = recorder.curve("law", "flux", {})
     assert curve.ratios["cond"][1:] == pytest.approx([math.exp(2 * (a - b)) for a, b in pairwise(SIGMAS)], rel=1e-5)
-    assert curve.spread["cond"] == pytest.approx([0] * 5, abs=1e-5)
-    assert curve.distance["cond"] == pytest.approx([0] * 5, abs=1e-5)
+    matrix = np.array(curve.products["cond", "cond"])
+    np.testing.assert_allclose(matrix, np.sqrt(np.outer(np.diag(matrix), np.diag(matrix))), rtol=1e-5, err_msg="they do not turn")
     other = tuple(1 - step / 17 for step in range(17))
     assert curve.ratios_at(other, "cond")[1:] == pytest.approx([math.exp(2 / 17)] * 16, rel=1e-5)
 
@@ -79,8 +82,8 @@ def test_the_scale_of_the_residual_does_not_matter(scale: float):
     series = residuals(0)
     record(recorder, [residual * scale for residual in series])
     curve = recorder.curve("mine", "flux", {})
-    for got, expected in zip((curve.ratios, curve.spread, curve.distance), statistics(series), strict=True):
-        assert got["cond"] == pytest.approx(expected, rel=1e-3)
+    assert curve.ratios["cond"] == pytest.approx(ratios(series), rel=1e-3)
+    np.testing.assert_allclose(curve.products["cond", "cond"], products(series, series), rtol=1e-3)
 
 
 def test_a_turn_without_a_change_of_size():
@@ -90,7 +93,7 @@ def test_a_turn_without_a_change_of_size():
     record(recorder, [one, other, -other], sigmas=(0.9, 0.5, 0.1))
     curve = recorder.curve("turn", "flux", {})
     assert curve.ratios["cond"] == pytest.approx((1, 1, 1))
-    assert curve.distance["cond"] == pytest.approx((0, 1, 2))
+    np.testing.assert_allclose(curve.products["cond", "cond"], [[1, 0, 0], [0, 1, -1], [0, -1, 1]], atol=1e-6)
 
 
 def test_branches_are_told_apart_and_their_members_averaged():
@@ -100,11 +103,67 @@ def test_branches_are_told_apart_and_their_members_averaged():
     record(recorder, series["window 2"], "cond", "window 2")
     record(recorder, series["window 3"], "uncond", "window 1")
     curve = recorder.curve("mine", "flux", {})
-    one, other, uncond = (statistics(rows) for rows in series.values())
-    assert set(curve.ratios) == set(curve.spread) == set(curve.distance) == {"cond", "uncond"}
-    for place, table in enumerate((curve.ratios, curve.spread, curve.distance)):
-        assert table["cond"] == pytest.approx(np.mean([one[place], other[place]], axis=0).tolist(), abs=1e-5)
-        assert table["uncond"] == pytest.approx(uncond[place], abs=1e-5)
+    one, other, uncond = (ratios(found) for found in series.values())
+    assert set(curve.ratios) == {"cond", "uncond"}
+    assert curve.ratios["cond"] == pytest.approx(np.mean([one, other], axis=0).tolist(), abs=1e-5)
+    assert curve.ratios["uncond"] == pytest.approx(uncond, abs=1e-5)
+
+
+def test_products_are_those_of_the_branches_that_guidance_composes():
+    recorder = Recorder()
+    series = {branch: residuals(seed) for seed, branch in enumerate(("cond", "uncond", "ref"))}
+    for branch, found in series.items():
+        record(recorder, found, branch)
+    curve = recorder.curve("mine", "flux", {})
+    unit = max(float(np.diag(products(found, found, 1.0)).mean()) for branch, found in series.items() if branch != "ref")
+    assert set(curve.products) == {("cond", "cond"), ("cond", "uncond"), ("uncond", "uncond")}
+    for pair, matrix in curve.products.items():
+        np.testing.assert_allclose(matrix, products(series[pair[0]], series[pair[1]], unit), rtol=1e-5, atol=1e-6)
+
+
+def test_tokens_of_all_streams_count_alike():
+    image, sound = residuals(0, (1, 6, 16)), residuals(1, (1, 2, 4))
+    recorder = Recorder()
+    for sigma, residual in zip(SIGMAS, zip(image, sound, strict=True), strict=True):
+        recorder.observe(sigma, "cond", "a", residual)
+    curve = recorder.curve("mine", "ltx", {})
+    expected = [(6 * one + 2 * other) / 8 for one, other in zip(ratios(image), ratios(sound), strict=True)]
+    assert curve.ratios["cond"] == pytest.approx(expected, rel=1e-5)
+    both = products(image, image, 1.0) + products(sound, sound, 1.0)
+    np.testing.assert_allclose(curve.products["cond", "cond"], both / np.diag(both).mean(), rtol=1e-5)
+
+
+def test_large_residuals_are_sampled():
+    """Inner products of an even part of the tokens and channels, in a small and fixed amount of memory."""
+    series = residuals(0, (1, 5000, 96), steps=3)
+    recorder = Recorder()
+    record(recorder, series, sigmas=SIGMAS[:3])
+    curve = recorder.curve("mine", "flux", {})
+    np.testing.assert_allclose(curve.products["cond", "cond"], products(series, series), rtol=0.02)
+    (kept,) = recorder._series.values()
+    assert all(sample.nbytes <= 2**18 for sample in kept.samples) and kept.sizes.shape == (5000,)
+
+
+def test_observing_reads_nothing_from_the_device(monkeypatch: pytest.MonkeyPatch):
+    """Reading a number would wait for the device at every step; the means stay there until the curve is asked for."""
+    recorder, series = Recorder(), residuals(0)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a value was read from the device")
+
+    with monkeypatch.context() as patch:
+        for title in ("item", "tolist", "cpu", "numpy", "__float__", "__int__", "__bool__"):
+            patch.setattr(torch.Tensor, title, refuse)
+        record(recorder, series)
+    assert recorder.curve("mine", "flux", {}).ratios["cond"] == pytest.approx(ratios(series), rel=1e-5)
+
+
+def test_what_is_kept_is_kept_on_the_device():
+    recorder = Recorder()
+    for sigma in SIGMAS:
+        recorder.observe(sigma, "cond", "a", (torch.ones(1, 6, 16, device="meta"),))
+    (kept,) = recorder._series.values()
+    assert {tensor.device.type for tensor in (kept.sizes, *kept.samples, *kept.ratios[1:])} == {"meta"}
 
 
 @pytest.mark.parametrize("passed_over", [0.7, 0.69999, 0.8, 1.0], ids=["repeated", "repeated but for rounding", "rising", "restarted"])
@@ -160,46 +219,19 @@ def test_a_name_that_cannot_be_a_file_is_refused():
         recorder.curve("../mine", "flux", {})
 
 
-def test_only_the_last_residual_of_a_member_is_kept():
+def test_no_residual_is_kept():
     recorder = Recorder()
-    first, second = residuals(9)[:2]
-    watch = weakref.ref(first)
-    recorder.observe(1.0, "cond", "a", first)
-    del first
-    assert watch() is not None
-    recorder.observe(0.9, "cond", "a", second)
-    assert watch() is None
+    for sigma, residual in zip(SIGMAS, residuals(9), strict=True):
+        own = residual.clone()
+        gone = weakref.ref(own.untyped_storage())
+        recorder.observe(sigma, "cond", "a", (own,))
+        del own
+        assert gone() is None
 
 
-def curve_of(seed: int, branches: tuple[str, ...] = ("cond", "uncond"), sigmas: tuple[float, ...] = SIGMAS):
+def test_the_sigmas_seen_so_far():
     recorder = Recorder()
-    for index, branch in enumerate(branches):
-        record(recorder, residuals(seed + index, steps=len(sigmas)), branch, sigmas=sigmas)
-    return recorder.curve("mine", "flux", {"source": "calibration"})
-
-
-def test_averaging_counts_every_run_the_same():
-    curves = [curve_of(seed) for seed in (0, 10, 20)]
-    mean = averaged(averaged(curves[0], curves[1]), curves[2])
-    assert mean.provenance["runs"] == 3
-    for series in ("ratios", "spread", "distance"):
-        for branch in ("cond", "uncond"):
-            expected = np.mean([getattr(curve, series)[branch] for curve in curves], axis=0)
-            np.testing.assert_allclose(getattr(mean, series)[branch], expected)
-    for pair in mean.products:
-        np.testing.assert_allclose(mean.products[pair], np.mean([curve.products[pair] for curve in curves], axis=0))
-
-
-@pytest.mark.parametrize(
-    "other", [{"sigmas": (1.0, 0.9, 0.7, 0.1)}, {"sigmas": (1.0, 0.8, 0.7, 0.4, 0.1)}, {"branches": ("cond",)}], ids=str
-)
-def test_only_like_is_averaged(other: dict):
-    with pytest.raises(CalibrationError, match="cannot be averaged"):
-        averaged(curve_of(0), curve_of(1, **other))
-
-
-@pytest.mark.parametrize("runs", ["many", None, 0, -1, 1.5, 10**400, [2]], ids=str)
-def test_a_number_of_runs_that_is_none_is_refused(runs: object):
-    earlier = replace(curve_of(0), provenance={"runs": runs})
-    with pytest.raises(CalibrationError, match="expected a whole number"):
-        averaged(earlier, curve_of(1))
+    assert recorder.sigmas == []
+    record(recorder, residuals(4)[:2], sigmas=(1.0, 0.9))
+    record(recorder, residuals(5)[:3], branch="uncond", sigmas=(1.0, 0.9, 0.7))
+    assert recorder.sigmas == [1.0, 0.9, 0.7]

@@ -1,56 +1,19 @@
-"""A run's residuals: when one is reused, when it is not, and that nothing outlives the run."""
+"""A run's residuals: when one is reused, and when it is not."""
 
 from __future__ import annotations
 
-import gc
-import weakref
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import torch
 
 from magcache import Plan
-from magcache.planning.plan import Correction
+from magcache.reports.run_report import Disturbance, RunLabel
 from magcache.runtime.recorder import Recorder
-from magcache.runtime.residuals import StaleResidualError
-from magcache.runtime.session import Evaluation, Session
+from magcache.runtime.residuals import Residual, StaleResidualError
+from magcache.runtime.session import ComputedEvaluation, Session
 
-CPU = torch.device("cpu")
-
-
-def plan(decisions: str) -> Plan:
-    """A plan written as one letter a step, c computed and r reused, at sigmas 1.0, 0.9, …"""
-    reused = tuple(letter == "r" for letter in decisions)
-    return Plan(tuple(1 - step / 10 for step in range(len(reused))), reused, (0.0,) * len(reused))
-
-
-def session(decisions: str, **options: object) -> Session:
-    return Session(plan(decisions), "flux", **options)  # type: ignore[arg-type]
-
-
-def residual(rows: int = 1, fill: float = 1.0) -> torch.Tensor:
-    return torch.full((rows, 4, 8), fill)
-
-
-def compute(
-    run: Session, sigma: float, value: torch.Tensor | None, members: Sequence[Hashable] = ("a",), call: Hashable = "call"
-) -> Evaluation:
-    """One computed evaluation, as a host does it."""
-    evaluation = run.begin(call, sigma, CPU)
-    assert not evaluation.reuse
-    evaluation.store(evaluation.keys(members), ["cond"] * len(members), value)
-    evaluation.finish()
-    return evaluation
-
-
-def reuse(run: Session, sigma: float, members: Sequence[Hashable] = ("a",), call: Hashable = "call") -> torch.Tensor:
-    """One reusing evaluation, as a host does it."""
-    evaluation = run.begin(call, sigma, CPU)
-    assert evaluation.reuse
-    value = evaluation.recall(evaluation.keys(members), CPU)
-    evaluation.finish()
-    return value
-
+from .runs import CPU, begin_computed, begin_reused, compute, equal, is_reused, plan, residual, reuse, session, stacked
 
 # Reuse
 
@@ -59,41 +22,38 @@ def test_reuses_what_was_recorded():
     run = session("crrcr")
     first, second = residual(fill=1), residual(fill=2)
     compute(run, 1.0, first)
-    assert reuse(run, 0.9) is first
-    assert reuse(run, 0.8) is first
+    assert reuse(run, 0.9)[0] is first[0]
+    assert reuse(run, 0.8)[0] is first[0]
     compute(run, 0.7, second)
-    assert reuse(run, 0.6) is second
+    assert reuse(run, 0.6)[0] is second[0]
+
+
+def test_every_stream_is_reused():
+    run = session("cr")
+    value = residual(2, fill=3, streams=2)
+    compute(run, 1.0, value, members=("cond", "uncond"))
+    assert equal(reuse(run, 0.9, members=("uncond",)), tuple(stream[1:] for stream in value))
 
 
 def test_rows_belong_to_their_members():
     run = session("crrr")
-    value = torch.cat([residual(2, fill=1), residual(2, fill=2)])
+    value = stacked(residual(2, fill=1), residual(2, fill=2))
     compute(run, 1.0, value, members=("cond", "uncond"))
-    assert torch.equal(reuse(run, 0.9, members=("cond", "uncond")), value)
-    assert torch.equal(reuse(run, 0.8, members=("uncond", "cond")), value.flip(0))
-    assert torch.equal(reuse(run, 0.7, members=("uncond",)), value[2:])
+    assert equal(reuse(run, 0.9, members=("cond", "uncond")), value)
+    assert equal(reuse(run, 0.8, members=("uncond", "cond")), (value[0].flip(0),))
+    assert equal(reuse(run, 0.7, members=("uncond",)), (value[0][2:],))
 
 
 def test_forwards_of_one_evaluation_may_be_grouped_otherwise():
     """Low memory splits a batch into forwards of its own; what was recorded apart is reused together, and the reverse."""
-    run = session("cr")
-    evaluation = run.begin("call", 1.0, CPU)
+    run = session("crr")
+    evaluation = begin_computed(run, 1.0)
     for member, fill in (("cond", 1), ("uncond", 2)):
-        evaluation.store(evaluation.keys([member]), [member], residual(fill=fill))
+        evaluation.store([member], [member], residual(fill=fill))
     evaluation.finish()
-    assert torch.equal(reuse(run, 0.9, members=("cond", "uncond")), torch.cat([residual(fill=1), residual(fill=2)]))
-
-
-def test_the_same_member_twice_in_an_evaluation():
-    """A sampler that calls the model several times with the same conditioning gets each call's own residual."""
-    run = session("cr")
-    evaluation = run.begin("call", 1.0, CPU)
-    assert evaluation.keys(["a", "b", "a"]) == [("a", 0), ("b", 0), ("a", 1)]
-    assert evaluation.keys(["a"]) == [("a", 2)]
-    run = session("cr")
-    compute(run, 1.0, torch.cat([residual(fill=1), residual(fill=2)]), members=("a", "a"))
-    evaluation = run.begin("call", 0.9, CPU)
-    assert [evaluation.recall(evaluation.keys(["a"]), CPU)[0, 0, 0] for _ in range(2)] == [1, 2]
+    assert equal(reuse(run, 0.9, members=("cond", "uncond")), stacked(residual(fill=1), residual(fill=2)))
+    apart = begin_reused(run, 0.8)
+    assert [apart.recall([member], CPU)[0][0, 0, 0] for member in ("uncond", "cond")] == [2, 1]
 
 
 def test_evaluations_within_a_step_follow_its_decision():
@@ -101,8 +61,8 @@ def test_evaluations_within_a_step_follow_its_decision():
     compute(run, 1.0, residual(fill=1))
     late = residual(fill=2)
     compute(run, 0.95, late)
-    assert reuse(run, 0.9) is late
-    assert reuse(run, 0.85) is late
+    assert reuse(run, 0.9)[0] is late[0]
+    assert reuse(run, 0.85)[0] is late[0]
     compute(run, 0.8, residual(fill=3))
     assert [event.step for event in run.close().events] == [0, 0, 1, 1, 2]
 
@@ -119,57 +79,109 @@ def test_two_runs_do_the_same():
     assert reports[0].reused == 2
 
 
+def test_a_schedule_that_starts_again_reuses_within_each_stretch():
+    sigmas = (1.0, 0.7, 0.4, 0.8, 0.5, 0.2)
+    run = session(Plan(sigmas, (False, True, True) * 2, (0.0,) * 6))
+    compute(run, 1.0, residual(fill=1))
+    assert [reuse(run, sigma)[0][0, 0, 0] for sigma in (0.7, 0.4)] == [1, 1]
+    compute(run, 0.8, residual(fill=2))
+    assert [reuse(run, sigma)[0][0, 0, 0] for sigma in (0.5, 0.2)] == [2, 2]
+    assert [event.step for event in run.close().events] == [0, 1, 2, 3, 4, 5]
+
+
 # When in doubt, compute
 
 
 def test_nothing_recorded():
-    assert not session("cr").begin("call", 0.9, CPU).reuse
+    assert not is_reused(session("cr"), 0.9)
 
 
 def test_an_evaluation_that_did_not_finish():
     run = session("cr")
-    evaluation = run.begin("call", 1.0, CPU)
-    evaluation.store(evaluation.keys(["a"]), ["cond"], residual())
-    assert not run.begin("call", 0.9, CPU).reuse
+    begin_computed(run, 1.0).store(["a"], ["cond"], residual())
+    assert not is_reused(run, 0.9)
 
 
 def test_an_evaluation_that_recorded_nothing():
     run = session("cr")
-    run.begin("call", 1.0, CPU).finish()
-    assert not run.begin("call", 0.9, CPU).reuse
+    begin_computed(run, 1.0).finish()
+    assert not is_reused(run, 0.9)
 
 
 @pytest.mark.parametrize("value", [None, residual(3)], ids=["not seen", "rows do not divide"])
-def test_an_evaluation_that_was_not_seen_in_full(value: torch.Tensor | None):
+def test_an_evaluation_that_was_not_seen_in_full(value: Residual | None):
     run = session("cr")
-    evaluation = run.begin("call", 1.0, CPU)
-    evaluation.store(evaluation.keys(["a", "b"]), ["cond", "uncond"], residual(2))
-    evaluation.store(evaluation.keys(["a", "b"]), ["cond", "uncond"], value)
+    evaluation = begin_computed(run, 1.0)
+    evaluation.store(["a", "b"], ["cond", "uncond"], residual(2))
+    evaluation.store(["c", "d"], ["cond", "uncond"], value)
+    assert evaluation.missed
     evaluation.finish()
-    assert not run.begin("call", 0.9, CPU).reuse
+    assert not is_reused(run, 0.9)
+
+
+@pytest.mark.parametrize("batches", [[["a", "a"]], [["a"], ["a"]], [["a", "b"], ["b", "c"]], [["a"], ["b"], ["a"]]], ids=str)
+def test_nothing_is_reused_of_an_evaluation_in_which_a_member_came_twice(batches: list[list[str]]):
+    """A sampler may evaluate the model several times with the same conditioning: these cannot be told apart."""
+    run = session("crr")
+    evaluation = begin_computed(run, 1.0)
+    for batch in batches:
+        evaluation.store(batch, ["cond"] * len(batch), residual(len(batch)))
+    assert evaluation.missed
+    evaluation.finish()
+    assert not is_reused(run, 0.9)
+
+
+@pytest.mark.parametrize("batches", [[["a", "a"]], [["a"], ["a"]], [["a", "b"], ["b"]]], ids=str)
+def test_a_member_that_comes_twice_is_not_recalled_again(batches: list[list[str]]):
+    run = session("cr")
+    compute(run, 1.0, residual(2), members=("a", "b"))
+    evaluation = begin_reused(run, 0.9)
+    for batch in batches[:-1]:
+        evaluation.recall(batch, CPU)
+    with pytest.raises(StaleResidualError, match="twice"):
+        evaluation.recall(batches[-1], CPU)
+
+
+def test_members_are_counted_in_each_evaluation_anew():
+    run = session("crrc")
+    compute(run, 1.0, residual())
+    assert equal(reuse(run, 0.9), reuse(run, 0.8))
+    assert not compute(run, 0.7, residual()).missed
 
 
 def test_another_composition():
     run = session("crr")
     value = residual()
     compute(run, 1.0, value, call=("positive", "negative"))
-    assert not run.begin(("positive",), 0.9, CPU).reuse
-    assert reuse(run, 0.8, call=("positive", "negative")) is value
+    assert not is_reused(run, 0.9, call=("positive",))
+    assert reuse(run, 0.8, call=("positive", "negative"))[0] is value[0]
     report = run.close()
     assert (report.nfe, report.reused, report.refused) == (2, 1, 1)
 
 
+def test_a_composition_that_cannot_be_told_apart():
+    run = session("crr")
+    evaluation = compute(run, 1.0, residual(), call=None)
+    assert (evaluation.record, evaluation.missed) == (None, True)
+    assert not is_reused(run, 0.9, call=None)
+    compute(run, 0.9, residual(), call="call")
+    assert not is_reused(run, 0.8, call=None)
+    report = run.close()
+    assert (report.reused, report.refused) == (0, 3)
+    assert report.residual_bytes == residual()[0].nbytes, "only that of the call that is known"
+
+
 def test_a_rising_sigma():
-    """A restart: the record was made at a lower noise level than it would now serve."""
+    """The record was made at a lower noise level than it would now serve."""
     run = session("crcr")
     compute(run, 0.8, residual())
-    assert not run.begin("call", 0.9, CPU).reuse
+    assert not is_reused(run, 0.9)
 
 
 def test_a_record_older_than_the_plan_assumes():
     run = session("crcr")
     compute(run, 1.0, residual())
-    assert not run.begin("call", 0.7, CPU).reuse
+    assert not is_reused(run, 0.7)
 
 
 def test_above_the_plan():
@@ -182,140 +194,47 @@ def test_above_the_plan():
 def test_recall_of_what_was_never_recorded():
     run = session("crr")
     compute(run, 1.0, residual(), members=("a",))
-    evaluation = run.begin("call", 0.9, CPU)
-    assert evaluation.reuse
+    evaluation = begin_reused(run, 0.9)
     with pytest.raises(StaleResidualError):
-        evaluation.recall(evaluation.keys(["a", "b"]), CPU)
-    again = run.recompute("call")
-    assert not again.reuse
-    assert again.keys(["a", "b"]) == [("a", 0), ("b", 0)], "the second attempt counts afresh"
-    again.store([("a", 0), ("b", 0)], ["cond", "cond"], residual(2))
+        evaluation.recall(["a", "b"], CPU)
+    again = run.recompute(evaluation, "call")
+    assert isinstance(again, ComputedEvaluation) and (again.index, again.sigma) == (evaluation.index, 0.9)
+    again.store(["a", "b"], ["cond", "cond"], residual(2))
+    assert not again.missed, "the second attempt counts afresh"
     again.finish()
-    assert torch.equal(reuse(run, 0.8, members=("a", "b")), residual(2)), "the second attempt serves the rest of the gap"
+    assert equal(reuse(run, 0.8, members=("a", "b")), residual(2)), "the second attempt serves the rest of the gap"
     report = run.close()
     assert (report.evaluations, report.reused, report.refused) == (3, 1, 1)
 
 
-def test_recall_of_the_computed():
-    with pytest.raises(StaleResidualError):
-        session("cc").begin("call", 1.0, CPU).recall([("a", 0)], CPU)
+def test_a_step_that_had_to_be_computed_serves_the_rest_of_its_gap():
+    run = session("crrr")
+    compute(run, 1.0, residual(fill=1))
+    compute(run, 0.9, residual(fill=2), call="another composition")
+    assert equal(reuse(run, 0.8, call="another composition"), residual(fill=2))
+    assert equal(reuse(run, 0.7), residual(fill=1))
 
 
-# Memory
-
-
-def test_records_only_what_a_later_step_needs():
-    run = session("ccrc")
-    assert compute(run, 1.0, residual()).record is None
-    assert compute(run, 0.9, residual()).record is not None
-    reuse(run, 0.8)
-    assert compute(run, 0.7, residual()).record is None
-
-
-def test_a_residual_that_nobody_needs_is_not_kept():
-    run = session("crcc")
-    value = residual()
-    watch = weakref.ref(value)
-    compute(run, 1.0, value)
-    del value
+def test_nothing_is_reused_beside_another_cache():
+    run = session("crrr")
+    compute(run, 1.0, residual())
     reuse(run, 0.9)
-    assert watch() is not None
-    compute(run, 0.8, residual())
-    gc.collect()
-    assert watch() is None
+    run.disturb(Disturbance.OTHER_CACHE)
+    assert not is_reused(run, 0.8)
+    compute(run, 0.7, residual())
+    report = run.close()
+    assert report.disturbances == (Disturbance.OTHER_CACHE,)
+    assert [event.reused for event in report.events] == [False, True, False, False]
 
 
-def test_forgets_windows_that_moved_on():
-    run = session("crcr")
-    value = residual()
-    watch = weakref.ref(value)
-    compute(run, 1.0, value, call="window 1")
-    del value
-    compute(run, 0.8, residual(), call="window 2")
-    gc.collect()
-    assert watch() is None
-    assert not run.begin("window 1", 0.7, CPU).reuse
-
-
-def test_windows_side_by_side():
+def test_more_evaluations_than_steps_do_not_stop_reuse():
     run = session("crr")
-    values = [residual(fill=fill) for fill in range(3)]
-    for window, value in enumerate(values):
-        compute(run, 1.0, value, call=window)
-    for sigma in (0.9, 0.8):
-        for window, value in enumerate(values):
-            assert reuse(run, sigma, call=window) is value
-
-
-def test_close_frees_everything():
-    run = session("cr")
-    value = residual(2)
-    watch = weakref.ref(value)
-    compute(run, 1.0, value, members=("a", "b"))
-    del value
-    run.close()
-    gc.collect()
-    assert watch() is None
-    assert not run.begin("call", 0.9, CPU).reuse
-
-
-def test_peak_counts_a_batch_once():
-    run = session("crcr")
-    size = residual(2).nbytes
-    compute(run, 1.0, residual(2), members=("a", "b"), call="one")
-    compute(run, 1.0, residual(2), members=("a", "b"), call="other")
-    compute(run, 0.8, residual(2), members=("a", "b"), call="one")
-    assert run.close().residual_bytes == 2 * size
-
-
-def test_no_peak_when_nothing_is_kept():
-    run = session("ccc")
-    for sigma in (1.0, 0.9, 0.8):
-        compute(run, sigma, residual())
-    assert run.close().residual_bytes == 0
-
-
-class OnDevice:
-    """What the session looks at in a residual that lies on an accelerator."""
-
-    def __init__(self, nbytes: int):
-        self.device, self.nbytes = torch.device("cuda", 0), nbytes
-
-
-@pytest.mark.parametrize(
-    ("cache_device", "free", "moved"),
-    [
-        ("device", 0, False),
-        ("cpu", 10**12, True),
-        ("auto", 400, False),
-        ("auto", 399, True),
-        ("auto", 0, True),
-        ("auto", None, False),
-    ],
-)
-def test_where_residuals_stay(cache_device: str, free: int | None, moved: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("magcache.runtime.session.offloaded", lambda residual: (residual, "cpu"))
-    value = OnDevice(100)
-    asked: list[torch.device] = []
-
-    def free_memory(device: torch.device) -> int:
-        asked.append(device)
-        assert free is not None
-        return free
-
-    run = session("cr", cache_device=cache_device, free_memory=None if free is None else free_memory)
-    for _ in range(2):  # The device is asked once a run.
-        assert run.keep(value) == ((value, "cpu") if moved else value)  # type: ignore[arg-type]
-    assert asked == ([value.device] if cache_device == "auto" and free is not None else [])
-
-
-@pytest.mark.parametrize("cache_device", ["auto", "device", "cpu"])
-def test_residuals_on_the_cpu_stay_there(cache_device: str):
-    def free_memory(device: torch.device) -> int:
-        raise AssertionError("there is nothing to ask")
-
-    value = residual()
-    assert session("cr", cache_device=cache_device, free_memory=free_memory).keep(value) is value
+    compute(run, 1.0, residual())
+    assert not run.disturbed
+    for _ in range(2):
+        run.disturb(Disturbance.EXTRA_EVALUATIONS)
+    assert run.disturbed and is_reused(run, 0.9)
+    assert run.so_far().disturbances == (Disturbance.EXTRA_EVALUATIONS,)
 
 
 # Report and calibration
@@ -326,12 +245,12 @@ def test_report():
     for letter, sigma in zip("crrcr", plan("crrcr").sigmas, strict=True):
         compute(run, sigma, residual()) if letter == "c" else reuse(run, sigma)
     report = run.close()
-    assert (report.curve, report.steps, report.evaluations, report.nfe, report.refused) == ("flux", 5, 5, 2, 0)
+    assert (report.label, report.steps, report.evaluations, report.nfe, report.refused) == (RunLabel("skipping", "flux"), 5, 5, 2, 0)
     assert [event.reused for event in report.events] == [event.planned for event in report.events] == [False, True, True, False, True]
     assert [event.sigma for event in report.events] == list(plan("crrcr").sigmas)
     assert len(report.seconds) == 5
     assert all(spent >= 0 for spent in report.seconds)
-    assert report.residual_bytes == residual().nbytes
+    assert report.residual_bytes == residual()[0].nbytes
 
 
 def test_report_while_the_run_goes_on():
@@ -351,144 +270,70 @@ def test_report_of_a_run_that_never_began():
     assert (report.evaluations, report.seconds, report.residual_bytes) == (0, (), 0)
 
 
-def test_recorder_sees_every_residual_and_nothing_is_reused():
+def test_recorder_sees_every_residual_that_is_computed():
     recorder = Recorder()
-    run = session("crrr", recorder=recorder)
-    for sigma, fill in zip(plan("crrr").sigmas, (1.0, 2.0, 3.0, 1.5), strict=True):
-        evaluation = run.begin("call", sigma, CPU)
-        assert not evaluation.reuse
-        evaluation.store(evaluation.keys(["a", "b"]), ["cond", "uncond"], torch.cat([residual(fill=fill), residual(fill=1)]))
+    run = session("cccc", recorder=recorder)
+    for sigma, fill in zip(plan("cccc").sigmas, (1.0, 2.0, 3.0, 1.5), strict=True):
+        evaluation = begin_computed(run, sigma)
+        assert evaluation.watched
+        evaluation.store(["a", "b"], ["cond", "uncond"], stacked(residual(fill=fill), residual(fill=1)))
         evaluation.finish()
     report = run.close()
     assert (report.reused, report.residual_bytes) == (0, 0)
     curve = recorder.curve("mine", "flux", {})
-    assert curve.sigmas == plan("crrr").sigmas
+    assert curve.sigmas == plan("cccc").sigmas
     assert curve.ratios["cond"] == pytest.approx((1, 2, 1.5, 0.5))
     assert curve.ratios["uncond"] == pytest.approx((1, 1, 1, 1))
 
 
-def test_recorder_passes_over_what_was_not_seen():
+@pytest.mark.parametrize("second", [None, residual(fill=9)], ids=["not seen", "not told apart"])
+def test_recorder_passes_over_what_was_not_seen(second: Residual | None):
     recorder = Recorder()
     run = session("cccc", recorder=recorder)
-    for sigma, value in zip(plan("cccc").sigmas, (residual(), None, residual(fill=2), residual(fill=6)), strict=True):
-        compute(run, sigma, value)
+    calls: list[Hashable] = ["call", "call" if second is None else None, "call", "call"]
+    values = (residual(), second, residual(fill=2), residual(fill=6))
+    for sigma, value, call in zip(plan("cccc").sigmas, values, calls, strict=True):
+        compute(run, sigma, value, call=call)
     curve = recorder.curve("mine", "flux", {})
     assert curve.sigmas == (1.0, 0.8, 0.7)
     assert curve.ratios["cond"] == pytest.approx((1, 2, 3))
 
 
-# Recipes
+def test_recorder_and_reuse_go_together():
+    recorder = Recorder()
+    run = session("ccrcr", recorder=recorder)
+    for sigma, fill in ((1.0, 1.0), (0.9, 2.0)):
+        compute(run, sigma, residual(fill=fill))
+    assert equal(reuse(run, 0.8), residual(fill=2))
+    compute(run, 0.7, residual(fill=3))
+    assert recorder.sigmas == [1.0, 0.9, pytest.approx(0.7)]
 
 
-def test_a_recipe_adds_up_the_last_two_computed_steps():
-    made = Plan((1.0, 0.9, 0.8, 0.7), (False, False, True, True), (0.0,) * 4, ((), (), ((1, 1.5), (0, -0.5)), ((1, 2.0), (0, -1.0))))
-    run = Session(made, "flux")
-    compute(run, 1.0, residual(fill=1))
-    compute(run, 0.9, residual(fill=3))
-    assert torch.equal(reuse(run, 0.8), residual(fill=4))
-    assert torch.equal(reuse(run, 0.7), residual(fill=5))
+@pytest.mark.parametrize(("decisions", "recorder", "watched"), [("cr", None, True), ("cc", None, False), ("cc", Recorder(), True)])
+def test_residuals_are_watched_only_if_somebody_wants_them(decisions: str, recorder: Recorder | None, watched: bool):
+    assert begin_computed(session(decisions, recorder=recorder), 1.0).watched == watched
 
 
-def test_at_most_two_residuals_are_kept():
-    recipes = ((), (), ((1, 2.0), (0, -1.0)), (), ((3, 2.0), (1, -1.0)))
-    run = Session(Plan((1.0, 0.9, 0.8, 0.7, 0.6), (False, False, True, False, True), (0.0,) * 5, recipes), "flux")
-    first = residual(fill=1)
-    gone = weakref.ref(first)
-    compute(run, 1.0, first)
-    compute(run, 0.9, residual(fill=2))
-    reuse(run, 0.8)
-    del first
-    compute(run, 0.7, residual(fill=4))
-    gc.collect()
-    assert gone() is None
-    assert torch.equal(reuse(run, 0.6), residual(fill=6))
+def test_all_computed_steps_of_a_run_that_skips_are_watched():
+    """So that torch.compile sees no third variant of the model."""
+    run = session("ccrc")
+    assert begin_computed(run, 1.0).watched and begin_computed(run, 0.7).watched
 
 
-def test_a_missing_older_residual_means_compute():
-    recipes = ((), (), ((1, 2.0), (0, -1.0)))
-    run = Session(Plan((1.0, 0.9, 0.8), (False, False, True), (0.0,) * 3, recipes), "flux")
-    run.begin("call", 1.0, CPU).finish()
-    compute(run, 0.9, residual())
-    assert not run.begin("call", 0.8, CPU).reuse
+def test_a_session_is_of_one_run():
+    one, other = session("cr"), Session(plan("cr"), RunLabel("full"))
+    compute(one, 1.0, residual())
+    assert not is_reused(other, 0.9) and is_reused(one, 0.9)
 
 
-def test_a_step_that_had_to_be_computed_serves_the_rest_of_its_gap():
-    run = session("crrr")
-    compute(run, 1.0, residual(fill=1))
-    compute(run, 0.9, residual(fill=2), call="another composition")
-    assert torch.equal(reuse(run, 0.8, call="another composition"), residual(fill=2))
-    assert torch.equal(reuse(run, 0.7), residual(fill=1))
-
-
-# Corrections
-
-
-def correcting() -> Session:
-    recipes = ((), (), ((1, 2.0), (0, -1.0)), ((1, 3.0), (0, -2.0)), ())
-    corrections = (None, None, None, None, Correction(0.5, ((1, 4.0), (0, -3.0))))
-    return Session(Plan((1.0, 0.9, 0.8, 0.7, 0.6), (False, False, True, True, False), (0.0,) * 5, recipes, corrections), "flux")
-
-
-def test_a_computed_step_is_told_what_the_gap_before_it_led_to_expect():
-    run = correcting()
-    for sigma, fill in ((1.0, 1), (0.9, 3)):
-        assert not compute(run, sigma, residual(fill=fill)).expected
-    reuse(run, 0.8)
-    reuse(run, 0.7)
-    evaluation = run.begin("call", 0.6, CPU)
-    assert evaluation.gain == 0.5
-    assert torch.equal(evaluation.expect(evaluation.keys("a"), CPU), residual(fill=9))
-    run.note_correction()
-    assert [event.corrected for event in run.close().events] == [False] * 4 + [True]
-
-
-def test_what_was_expected_is_let_go_before_the_step_is_computed():
-    run = correcting()
-    first = residual(fill=1)
-    gone = weakref.ref(first)
-    compute(run, 1.0, first)
-    del first
-    compute(run, 0.9, residual(fill=3))
-    reuse(run, 0.8)
-    reuse(run, 0.7)
-    assert gone() is not None
-    evaluation = run.begin("call", 0.6, CPU)
-    evaluation.expect(evaluation.keys("a"), CPU)
-    gc.collect()
-    assert gone() is None
-
-
-@pytest.mark.parametrize("other", [0.8, 0.7])
-def test_a_gap_that_did_not_go_as_planned_is_not_corrected(other: float):
-    run = correcting()
-    compute(run, 1.0, residual(fill=1))
-    compute(run, 0.9, residual(fill=3))
-    for sigma in (0.8, 0.7):
-        if sigma == other:
-            run.begin("call", sigma, CPU)
-            run.recompute("call").finish()
-        else:
-            reuse(run, sigma)
-    assert not run.begin("call", 0.6, CPU).expected
-    assert not any(event.corrected for event in run.close().events)
-
-
-def test_a_gap_of_another_composition_is_not_corrected():
-    run = correcting()
-    compute(run, 1.0, residual(fill=1))
-    compute(run, 0.9, residual(fill=3))
-    reuse(run, 0.8)
-    reuse(run, 0.7)
-    assert not run.begin("another", 0.6, CPU).expected
-
-
-def test_a_forward_that_was_not_recorded_cannot_be_expected():
-    run = correcting()
-    compute(run, 1.0, residual(fill=1))
-    compute(run, 0.9, residual(fill=3))
-    reuse(run, 0.8)
-    reuse(run, 0.7)
-    evaluation = run.begin("call", 0.6, CPU)
-    with pytest.raises(StaleResidualError):
-        evaluation.expect(evaluation.keys("b"), CPU)
-    assert not any(event.corrected for event in run.close().events)
+def test_evaluations_from_several_threads():
+    """Two GPUs may run the forwards of one evaluation at the same time."""
+    run = session("cr")
+    evaluation = begin_computed(run, 1.0)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda member: evaluation.store([member], ["cond"], residual(fill=member)), range(64)))
+    evaluation.finish()
+    again = begin_reused(run, 0.9)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda member: again.recall([member], CPU)[0], range(64)))
+    assert [float(value[0, 0, 0]) for value in found] == list(range(64))

@@ -1,4 +1,4 @@
-"""Workflows as ComfyUI exports them, and what a server says about their nodes."""
+"""Workflows as ComfyUI exports them, and the types of their nodes as a server describes them."""
 
 from __future__ import annotations
 

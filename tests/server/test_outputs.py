@@ -1,4 +1,4 @@
-"""Files that ComfyUI's nodes save, back as pictures."""
+"""Reading the files that ComfyUI's nodes save as pictures."""
 
 from __future__ import annotations
 

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from magcache.server.bench.rounds import EASYCACHE, FULL, MAGCACHE, ways
+from magcache.server.bench.rounds import EASYCACHE, FULL, MAGCACHE, variants
 from magcache.server.workflow import (
-    ASIDE,
+    CACHE_NODES,
     Workflow,
     WorkflowError,
     bypassed,
     configured,
-    patched,
+    insert_before_samplers,
+    insert_node,
     read_workflow,
     samplers,
     seeded,
-    unrepeatable,
+    uncached,
 )
 
 from .graphs import TYPES, guided, lora_chain, node, two_experts
@@ -36,13 +37,13 @@ def with_two_caches() -> Workflow:
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda workflow: bypassed(workflow, ASIDE),
-        lambda workflow: patched(workflow, TYPES, "MagCacheAuto", speedup=2.0),
+        lambda workflow: bypassed(workflow, CACHE_NODES),
+        lambda workflow: insert_before_samplers(workflow, TYPES, "MagCacheAuto", speedup=2.0),
         lambda workflow: seeded(workflow, TYPES, 1),
         lambda workflow: configured(workflow, "MagCache", {"magcache_thresh": 1.0}),
-        lambda workflow: unrepeatable(workflow, ["12:7"]),
+        lambda workflow: uncached(workflow, ["12:7"]),
     ],
-    ids=["bypassed", "patched", "seeded", "configured", "unrepeatable"],
+    ids=["bypassed", "inserted", "seeded", "configured", "uncached"],
 )
 def test_the_original_is_left_alone_and_shares_nothing(edit):
     workflow = with_two_caches()
@@ -52,18 +53,18 @@ def test_the_original_is_left_alone_and_shares_nothing(edit):
     assert workflow == before
 
 
-def test_bypassing_leads_past_several_nodes_in_a_row():
-    assert bypassed(with_two_caches(), ASIDE) == lora_chain()
+def test_several_nodes_in_a_row_are_bypassed():
+    assert bypassed(with_two_caches(), CACHE_NODES) == lora_chain()
     (left,) = bypassed(with_two_caches(), {"EasyCache"}).keys() - lora_chain().keys()
     assert left == "4"
 
 
-def test_bypassing_ends_when_nodes_lead_in_a_circle():
+def test_bypassing_ends_when_nodes_form_a_circle():
     workflow = {"1": node("MagCache", model=["2", 0]), "2": node("MagCache", model=["1", 0]), "3": node("KSampler", model=["1", 0], seed=1)}
-    assert bypassed(workflow, ASIDE) == {}
+    assert bypassed(workflow, CACHE_NODES) == {}
 
 
-def test_nodes_that_look_at_a_cache_go_with_what_shows_them_and_what_they_hand_on_stays():
+def test_nodes_that_show_a_cache_go_with_what_depends_on_them_and_what_they_pass_through_stays():
     workflow = with_two_caches() | {
         "20": node("MagCacheReport", model=["5", 0], after=["12:7", 0]),
         "21": node("VAEDecode", samples=["20", 2]),
@@ -73,80 +74,88 @@ def test_nodes_that_look_at_a_cache_go_with_what_shows_them_and_what_they_hand_o
         "25": node("ImageScale", image=["24", 0]),
         "26": node("PreviewImage", images=["25", 0]),
     }
-    made = bypassed(workflow, ASIDE)
+    made = bypassed(workflow, CACHE_NODES)
     assert made.keys() == lora_chain().keys() | {"21", "22"}
     assert made["21"]["inputs"] == {"samples": ["12:7", 0]} and made["22"] == workflow["22"]
 
 
-def test_a_cache_is_put_in_after_everything_else_on_the_model():
-    made = patched(lora_chain(), TYPES, "MagCacheAuto", speedup=3.0)
+def test_a_cache_is_inserted_after_everything_else_on_the_model():
+    made = insert_before_samplers(lora_chain(), TYPES, "MagCacheAuto", speedup=3.0)
     assert made["12:7"]["inputs"]["model"] == ["4", 0]
     assert made["4"]["class_type"] == "MagCacheAuto" and made["4"]["inputs"] == {"speedup": 3.0, "model": ["3", 0]}
     assert {name: made[name] for name in ("1", "2", "3")} == {name: lora_chain()[name] for name in ("1", "2", "3")}
-    assert bypassed(made, ASIDE) == lora_chain()
+    assert bypassed(made, CACHE_NODES) == lora_chain()
 
 
-def test_what_a_node_needs_and_was_not_given_is_the_servers_default():
-    made = patched(lora_chain(), TYPES, "EasyCache")
+def test_required_inputs_without_a_value_get_the_servers_default():
+    made = insert_before_samplers(lora_chain(), TYPES, "EasyCache")
     assert made["4"]["inputs"] == {"reuse_threshold": 0.2, "verbose": False, "model": ["3", 0]}
 
 
-def test_each_model_gets_its_own_and_only_one():
-    made = patched(two_experts(), TYPES, "MagCacheAuto", speedup=2.0)
+def test_each_model_gets_one_node():
+    made = insert_before_samplers(two_experts(), TYPES, "MagCacheAuto", speedup=2.0)
     assert [made[made[name]["inputs"]["model"][0]]["inputs"]["model"] for name in ("3", "4")] == [["1", 0], ["2", 0]]
     shared = two_experts()
     shared["4"]["inputs"]["model"] = ["1", 0]
-    assert len(patched(shared, TYPES, "MagCacheAuto", speedup=2.0)) == len(shared) + 1
+    assert len(insert_before_samplers(shared, TYPES, "MagCacheAuto", speedup=2.0)) == len(shared) + 1
 
 
-def test_a_guider_gets_it_and_a_scheduler_does_not():
-    made = patched(guided(), TYPES, "MagCacheAuto", speedup=2.0)
+def test_a_node_is_inserted_at_the_inputs_that_are_named_under_the_id_that_is_given():
+    made = insert_node(guided(), "MagCache", {"magcache_thresh": 0.1}, [("2", "model")], name="cache")
+    assert made["cache"]["inputs"] == {"magcache_thresh": 0.1, "model": ["1", 0]}
+    assert made["2"]["inputs"]["model"] == ["cache", 0] and made["3"]["inputs"]["model"] == ["1", 0]
+    both = insert_node(two_experts(), "MagCache", {}, [("3", "model"), ("4", "model")], name="cache")
+    assert [both[name]["inputs"]["model"] for name in ("3", "4", "cache", "5")] == [["cache", 0], ["5", 0], ["1", 0], ["2", 0]]
+
+
+def test_a_guider_gets_the_node_and_a_scheduler_does_not():
+    made = insert_before_samplers(guided(), TYPES, "MagCacheAuto", speedup=2.0)
     assert made["2"]["inputs"]["model"] == ["6", 0] and made["3"]["inputs"]["model"] == ["1", 0]
 
 
-def test_a_sampler_that_hands_its_model_on_gets_it_too():
+def test_a_sampler_that_also_gives_a_model_gets_the_node_too():
     workflow = {"1": node("UNETLoader"), "2": node("Switch", input1=["1", 0]), "3": node("KSampler (Efficient)", model=["2", 0], seed=1)}
-    assert patched(workflow, TYPES, "MagCacheAuto")["3"]["inputs"]["model"] == ["4", 0]
+    assert insert_before_samplers(workflow, TYPES, "MagCacheAuto")["3"]["inputs"]["model"] == ["4", 0]
 
 
 def test_a_workflow_that_samples_nothing_is_refused():
     with pytest.raises(WorkflowError, match="No sampler"):
-        patched({"1": node("UNETLoader"), "2": node("ModelSave", model=["1", 0])}, TYPES, "MagCacheAuto")
+        insert_before_samplers({"1": node("UNETLoader"), "2": node("ModelSave", model=["1", 0])}, TYPES, "MagCacheAuto")
 
 
 @pytest.mark.parametrize(("workflow", "expected"), [(lora_chain(), {"12:7"}), (guided(), {"5"}), (two_experts(), {"3", "4"})])
-def test_what_samples(workflow: Workflow, expected: set[str]):
+def test_samplers_take_a_model_or_a_guider(workflow: Workflow, expected: set[str]):
     assert samplers(workflow, TYPES) == expected
 
 
-def test_seeds_go_to_what_draws_noise_and_nowhere_else():
+def test_seeds_are_set_where_noise_is_drawn_and_nowhere_else():
     workflow = {**guided(), "8": node("KSampler", model=["1", 0], seed=["9", 0], steps=4), "9": node("WritePrompt", seed=3)}
     made = seeded(workflow, TYPES, 42)
     assert made["4"]["inputs"]["noise_seed"] == made["8"]["inputs"]["seed"] == 42
     assert made["9"]["inputs"]["seed"] == 3 and "seed" not in made["5"]["inputs"]
 
 
-def test_every_run_is_marked_as_new():
-    one, other = (unrepeatable(lora_chain(), ["12:7"])["12:7"]["inputs"] for _ in range(2))
+def test_each_run_differs_from_the_one_before():
+    one, other = (uncached(lora_chain(), ["12:7"])["12:7"]["inputs"] for _ in range(2))
     assert one.keys() == other.keys() and one != other
 
 
-def test_the_ways_of_a_workflow_without_caches():
-    made = ways(lora_chain(), TYPES, 2.5, easycache=True)
+def test_the_variants_of_a_workflow_without_caches():
+    made = variants(lora_chain(), TYPES, 2.5, easycache=True)
     assert list(made) == [FULL, MAGCACHE, EASYCACHE]
     assert made[FULL] == lora_chain()
     assert made[MAGCACHE]["4"]["inputs"]["speedup"] == 2.5 and made[EASYCACHE]["4"]["class_type"] == "EasyCache"
 
 
-def test_the_caches_of_a_workflow_stay_as_they_are_set_one_in_each_way():
-    made = ways(with_two_caches(), TYPES, 2.5, easycache=True)
+def test_the_caches_of_a_workflow_keep_their_settings_one_in_each_variant():
+    made = variants(with_two_caches(), TYPES, 2.5, easycache=True)
     assert made[FULL] == lora_chain()
     assert made[MAGCACHE]["4"]["inputs"]["magcache_thresh"] == 0.24 and "5" not in made[MAGCACHE]
     assert made[EASYCACHE]["5"]["inputs"] == {"model": ["3", 0], "reuse_threshold": 0.1} and "4" not in made[EASYCACHE]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('{"nodes": [], "links": [], "version": 0.4}', r"the editor saves it.*Export \(API\)"),
         ('{"1": {"class_type": "KSampler"}}', "expected nodes"),
@@ -157,9 +166,9 @@ def test_the_caches_of_a_workflow_stay_as_they_are_set_one_in_each_way():
         ("[" * 100_000, "cannot be read"),
     ],
 )
-def test_what_is_no_workflow_for_a_server_is_explained(tmp_path: Path, text: str, said: str):
+def test_a_file_that_is_no_workflow_for_a_server_is_explained(tmp_path: Path, text: str, message: str):
     (tmp_path / "workflow.json").write_text(text)
-    with pytest.raises(WorkflowError, match=said):
+    with pytest.raises(WorkflowError, match=message):
         read_workflow(tmp_path / "workflow.json")
 
 

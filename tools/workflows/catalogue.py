@@ -1,4 +1,4 @@
-"""What a ComfyUI knows of its nodes: their inputs in the order of its frontend, and their outputs."""
+"""The kinds of nodes that a ComfyUI has: their inputs in the order of its frontend, and their outputs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 _WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3"}
 NOTE = "MarkdownNote"
-"""The one kind we use that only the frontend knows."""
+"""The only kind in our workflows that the frontend has and the server does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input: a socket, or a widget with a value."""
+    """An input of a node: a socket, or a widget with a value."""
 
     name: str
     type: str
@@ -21,14 +21,14 @@ class Input:
     optional: bool = False
     default: Any = None
     slotted: bool = True
-    """Whether something can be connected to it."""
+    """Whether an output can be connected to it."""
     sent: bool = True
-    """Whether the server is told its value; some widgets only help the user."""
+    """Whether its value is sent to the server; some widgets are for the user only."""
     multiline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class NodeKind:
     """A kind of node."""
 
     inputs: tuple[Input, ...]
@@ -49,16 +49,17 @@ class Kind:
         return [each for each in self.inputs if each.slotted]
 
 
-Catalogue = dict[str, Kind]
+Catalogue = dict[str, NodeKind]
+"""Kinds of nodes by name."""
 
 
 def read_catalogue(object_info: dict[str, Any]) -> Catalogue:
     """The kinds that a server lists at `/object_info`."""
     kinds = {name: _kind(node) for name, node in object_info.items()}
-    return {**kinds, NOTE: Kind((Input("text", "STRING", widget=True, default="", slotted=False, multiline=True),), ())}
+    return {**kinds, NOTE: NodeKind((Input("text", "STRING", widget=True, default="", slotted=False, multiline=True),), ())}
 
 
-def _kind(node: dict[str, Any]) -> Kind:
+def _kind(node: dict[str, Any]) -> NodeKind:
     inputs = [
         each
         for part in ("required", "optional")
@@ -66,11 +67,11 @@ def _kind(node: dict[str, Any]) -> Kind:
         for each in _inputs(name, node["input"][part][name], part == "optional")
     ]
     outputs = zip(node["output_name"], node["output"], strict=True)
-    return Kind(tuple(sorted(inputs, key=lambda each: each.widget)), tuple(outputs))
+    return NodeKind(tuple(sorted(inputs, key=lambda each: each.widget)), tuple(outputs))
 
 
 def _inputs(name: str, declared: list[Any], optional: bool) -> Iterator[Input]:
-    """The input, and the widget that the frontend sets beside some of them."""
+    """The input, and the second widget that the frontend adds to some inputs."""
     options: dict[str, Any] = declared[1] if len(declared) > 1 else {}
     kind, choices = ("COMBO", declared[0]) if isinstance(declared[0], list) else (declared[0], options.get("options", ()))
     kind = options["template"]["allowed_types"] if kind == "COMFY_MATCHTYPE_V3" else kind

@@ -37,6 +37,7 @@ def workflows() -> list[Workflow]:
 
 
 def _with_note(workflow: Workflow) -> Workflow:
+    """The workflow with a note as its first group."""
     group = Group("Read me", below=False)
     group.add(NOTE, title=workflow.title, text=note(workflow, runs(workflow)))
     workflow.groups.insert(0, group)

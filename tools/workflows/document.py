@@ -1,4 +1,4 @@
-"""The file that ComfyUI's frontend opens."""
+"""A workflow in the file format of ComfyUI's frontend."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
-from tools.workflows.catalogue import Catalogue, Input, Kind
+from tools.workflows.catalogue import Catalogue, Input, NodeKind
 from tools.workflows.graph import Group, ModelFile, Node, Output, Value, Workflow, source
 from tools.workflows.layout import Box, arrange
 
 _COLOUR = "#3f789e"
 _OUR_COLOUR = "#e5383b"
 _OPTIONAL_SHAPE = 7
-"""How the frontend draws sockets that may stay empty."""
+"""Number of the shape in which the frontend draws optional sockets."""
 
 
 class DescriptionError(Exception):
-    """A description does not fit the nodes of this ComfyUI."""
+    """A workflow uses a node, input or output that this ComfyUI does not have."""
 
 
 def document(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def document(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
 
 
 def written(document: dict[str, Any]) -> str:
-    """The document with a line for each node, link and group."""
+    """The document as JSON, with one line for each node, link and group."""
     entries: list[str] = []
     for key, value in document.items():
         text = json.dumps(value, ensure_ascii=False)
@@ -52,6 +52,7 @@ def written(document: dict[str, Any]) -> str:
 
 
 def _check(node: Node, catalogue: Catalogue) -> None:
+    """Raise `DescriptionError` if this ComfyUI lacks the node or one of its inputs."""
     if node.kind not in catalogue:
         raise DescriptionError(f"This ComfyUI has no node {node.kind!r}.")
     known = {each.name for each in catalogue[node.kind].inputs}
@@ -60,7 +61,7 @@ def _check(node: Node, catalogue: Catalogue) -> None:
 
 
 def _links(nodes: Sequence[Node], numbers: dict[Node, int], catalogue: Catalogue) -> list[list[Any]]:
-    """Number, source node and slot, target node and slot, and type of each link."""
+    """One list a link: its number, source node, output slot, target node, input slot, and type."""
     links: list[list[Any]] = []
     for node in nodes:
         for slot, each in enumerate(catalogue[node.kind].slots):
@@ -71,8 +72,8 @@ def _links(nodes: Sequence[Node], numbers: dict[Node, int], catalogue: Catalogue
     return links
 
 
-def _output(value: Value, kind: Kind) -> tuple[int, str]:
-    """Slot and type of the output that `value` stands for."""
+def _output(value: Value, kind: NodeKind) -> tuple[int, str]:
+    """Slot and type of the output to which `value` refers."""
     names = [name for name, _ in kind.outputs]
     if isinstance(value, Output) and value.name not in names:
         raise DescriptionError(f"{value.node.kind} has no output {value.name!r}; it has {names}.")
@@ -80,7 +81,7 @@ def _output(value: Value, kind: Kind) -> tuple[int, str]:
     return slot, kind.outputs[slot][1]
 
 
-def _node(node: Node, number: int, kind: Kind, box: Box, links: list[list[Any]]) -> dict[str, Any]:
+def _node(node: Node, number: int, kind: NodeKind, box: Box, links: list[list[Any]]) -> dict[str, Any]:
     into = {slot: link for link, _, _, target, slot, _ in links if target == number}
     outputs = [
         {"name": name, "type": type_, "links": [link for link, origin, place, *_ in links if (origin, place) == (number, slot)]}
@@ -115,7 +116,7 @@ def _slot(each: Input, link: int | None) -> dict[str, Any]:
 
 
 def _widget_value(node: Node, widget: Input) -> Any:
-    """What a widget holds; one that is connected has its default."""
+    """The value in a widget. If an output is connected to it, it holds its default."""
     value = node.inputs.get(widget.name, widget.default)
     if isinstance(value, ModelFile):
         return value.name

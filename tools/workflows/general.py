@@ -1,4 +1,4 @@
-"""Workflows that are not about one model."""
+"""Workflows that are not made for one model."""
 
 from __future__ import annotations
 
@@ -105,12 +105,13 @@ def bundled_model() -> Workflow:
 
 
 def _load(flow: Workflow) -> tuple[Node, Value, Value]:
+    """Model, text encoder and VAE."""
     loader = flow.group("Model").add("CheckpointLoaderSimple", ckpt_name=models.FLUX_ALL_IN_ONE)
     return loader, loader["CLIP"], loader["VAE"]
 
 
 def _prompt(flow: Workflow, clip: Value) -> tuple[Node, Node]:
-    """What shall be drawn and what not."""
+    """Nodes of the positive and the negative prompt."""
     prompt = flow.group("Prompt", below=True)
     text = prompt.add("CLIPTextEncode", clip=clip, text=_TEXT)
     negative = prompt.add("ConditioningZeroOut", conditioning=text)
@@ -118,6 +119,7 @@ def _prompt(flow: Workflow, clip: Value) -> tuple[Node, Node]:
 
 
 def _draw(flow: Workflow, model: Node, positive: Node, negative: Node, vae: Value, seed: int, name: str) -> None:
+    """Nodes that sample one picture and save it under MagCache/`name`."""
     sample = flow.group("Sampling")
     size = sample.add("EmptySD3LatentImage", width=1024, height=1024)
     latent = _sample(sample, model, positive, negative, size, seed)

@@ -1,4 +1,4 @@
-"""A workflow as its description builds it: groups of nodes, and what goes into their inputs."""
+"""A workflow as its description builds it: groups of nodes, and the values of their inputs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A published file of weights."""
+    """A published file of model weights."""
 
     folder: str
-    """Where it belongs, below ComfyUI's `models`."""
+    """Its folder below ComfyUI's `models`."""
     url: str
 
     @property
@@ -22,10 +22,12 @@ class ModelFile:
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A node of a kind that ComfyUI knows. Inputs that are left out have their defaults."""
+    """A node. Inputs that are left out have their defaults."""
 
     kind: str
+    """Name of its kind in ComfyUI."""
     title: str | None
+    """Title in the frontend; None for that of its kind."""
     inputs: dict[str, Value]
 
     def __getitem__(self, output: str) -> Output:
@@ -34,7 +36,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One of the outputs of a node that has several."""
+    """One output of a node that has several."""
 
     node: Node
     name: str
@@ -42,36 +44,38 @@ class Output:
 
 Scalar: TypeAlias = "bool | int | float | str"
 Value: TypeAlias = "Scalar | ModelFile | Node | Output"
-"""What an input is given: a number or text, a file, or what another node makes. A node alone stands for its first output."""
+"""Value of an input: a number or text, a file, or an output of another node. A node alone means its first output."""
 
 
 @dataclass(slots=True)
 class Group:
-    """Nodes that stand one below the other, in a frame."""
+    """Nodes that are placed one below the other, in a frame."""
 
     title: str
     below: bool
-    """Whether it stands below the group before it, instead of to its right."""
+    """Whether it is placed below the preceding group instead of to its right."""
     nodes: list[Node] = field(default_factory=list[Node])
 
     def add(self, kind: str, /, *, title: str | None = None, **inputs: Value) -> Node:
+        """Add a node of this kind with these inputs at the end of the group, and return it."""
         self.nodes.append(Node(kind, title, inputs))
         return self.nodes[-1]
 
 
 @dataclass(slots=True)
 class Workflow:
-    """One file of `example_workflows`. A node is added after those it takes something from."""
+    """One file of `example_workflows`. A node is added after those whose outputs it uses."""
 
     title: str
-    """The name of the file, which ComfyUI shows to people."""
+    """Name of the file without its ending, which ComfyUI shows to users."""
     about: str
     """A few words for the thumbnail."""
     hint: str
-    """Markdown for the note, after what is said of the files and of the plan."""
+    """Markdown that ends the note, after the files and the plan."""
     groups: list[Group] = field(default_factory=list[Group])
 
     def group(self, title: str, *, below: bool = False) -> Group:
+        """Add an empty group at the end, and return it."""
         self.groups.append(Group(title, below))
         return self.groups[-1]
 
@@ -80,12 +84,13 @@ class Workflow:
         return [node for group in self.groups for node in group.nodes]
 
     def files(self) -> Iterator[ModelFile]:
+        """The model files that its nodes load."""
         for node in self.nodes:
             yield from (value for value in node.inputs.values() if isinstance(value, ModelFile))
 
 
 def source(value: object) -> Node | None:
-    """The node that the value of an input comes from, if it comes from one."""
+    """The node whose output is the value of an input; None for other values."""
     if isinstance(value, Output):
         return value.node
     return value if isinstance(value, Node) else None

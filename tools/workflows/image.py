@@ -1,4 +1,4 @@
-"""Workflows for models that make and edit pictures."""
+"""Workflows for models that draw and edit pictures."""
 
 from __future__ import annotations
 

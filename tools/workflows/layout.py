@@ -1,4 +1,4 @@
-"""Where the nodes of a workflow stand and how large they are."""
+"""Positions and sizes of the nodes of a workflow, in the pixels of the frontend's canvas."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.workflows.catalogue import NOTE, Catalogue, Input, Kind
+from tools.workflows.catalogue import NOTE, Catalogue, Input, NodeKind
 from tools.workflows.graph import Group, ModelFile, Node, Workflow, source
 
 _TITLE, _ROW, _WIDGET, _EDGE = 30, 20, 28, 14
-"""Heights of a node's title, of a row of sockets, of a widget and of the edges, as the frontend's larger renderer has them."""
+"""Heights of a node's title, a row of sockets, a widget and the edges, in the frontend's renderer with the larger nodes."""
 _BETWEEN, _FRAME, _CAPTION = 30, 16, 40
-"""Space between nodes, around the nodes of a group, and for a group's title."""
+"""Space between nodes, around the nodes of a group, and above them for the group's title."""
 _LETTER, _NOTE_LETTER, _NOTE_LINE = 7.2, 5.2, 18
-"""Width of a letter in a widget and in a note, and height of a note's line."""
+"""Mean width of a letter in a widget and in a note, and height of a line of a note."""
 _ARROWS, _TEXT_SIZE = 60, (400, 120)
-"""What a widget takes besides its letters, and size of a field for text."""
+"""Width of a widget beside its letters, and size of a text field."""
 _ROOM = {
     "SaveImage": (300, 360), "LoadImage": (300, 300), "MagCacheCompare": (640, 290), "MagCacheReport": (640, 540),
     "MagCache": (300, 80), "MagCacheAuto": (300, 80), "MagCacheCalibration": (300, 80),
 }  # fmt: skip
-"""Width at least, and room below the widgets, for pictures and for what MagCache says of a run."""
+"""Least width of a node, and height below its widgets for pictures and for MagCache's text about a run."""
 _NO_ROOM = (300, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
+    """A rectangle; `x` and `y` are its upper left corner."""
+
     x: int
     y: int
     width: int
@@ -36,13 +38,15 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
+    """The boxes of a workflow."""
+
     nodes: dict[Node, Box]
-    """A node's title is above its box."""
+    """Without the title, which is above the box."""
     groups: list[Box]
 
 
 def arrange(workflow: Workflow, catalogue: Catalogue) -> Layout:
-    """Groups from left to right, unless one asks to stand below the one before it."""
+    """Place the groups from left to right, or below the preceding group where they say so."""
     nodes: dict[Node, Box] = {}
     frames: list[Box] = []
     x = 0
@@ -64,6 +68,7 @@ def arrange(workflow: Workflow, catalogue: Catalogue) -> Layout:
 
 
 def _columns(groups: Sequence[Group]) -> list[list[Group]]:
+    """The groups of each column, from top to bottom."""
     columns: list[list[Group]] = []
     for group in groups:
         if not group.below:
@@ -72,15 +77,15 @@ def _columns(groups: Sequence[Group]) -> list[list[Group]]:
     return columns
 
 
-def _width(node: Node, kind: Kind) -> int:
-    """Wide enough for every widget's name and value."""
+def _width(node: Node, kind: NodeKind) -> int:
+    """Width of a node that shows the name and the value of each of its widgets."""
     if any(each.multiline for each in kind.widgets):
         return _TEXT_SIZE[0]
     texts = (each.name + _shown(node, each) for each in kind.widgets)
     return max(_ROOM.get(node.kind, _NO_ROOM)[0], *(math.ceil(_LETTER * len(text)) + _ARROWS for text in texts), 0)
 
 
-def _height(node: Node, kind: Kind, width: int) -> int:
+def _height(node: Node, kind: NodeKind, width: int) -> int:
     rows = max(len(kind.sockets), len(kind.outputs))
     widgets = len([each for each in kind.widgets if not each.multiline])
     height = _ROW * rows + _WIDGET * widgets + _EDGE + _ROOM.get(node.kind, _NO_ROOM)[1]
@@ -90,12 +95,13 @@ def _height(node: Node, kind: Kind, width: int) -> int:
 
 
 def _text_height(markdown: str, width: int) -> int:
-    """A guess, on the generous side; a note that is too long gets a scroll bar."""
+    """Estimated height of a note's text, rather too large: a note that is too small gets a scroll bar."""
     shown = re.sub(r"\]\([^)]*\)", "", markdown)
     letters = width / _NOTE_LETTER
     return sum(math.ceil(max(len(line), 1) / letters) * _NOTE_LINE for line in shown.splitlines())
 
 
 def _shown(node: Node, widget: Input) -> str:
+    """The text of a widget's value."""
     value = node.inputs.get(widget.name, widget.default)
     return "" if source(value) else value.name if isinstance(value, ModelFile) else str(value)

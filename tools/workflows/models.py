@@ -1,4 +1,4 @@
-"""The published files that the workflows load, at the addresses that ComfyUI's own templates name."""
+"""The published files that the workflows load, at the addresses in ComfyUI's own templates."""
 
 from tools.workflows.graph import ModelFile
 

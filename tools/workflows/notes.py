@@ -1,4 +1,4 @@
-"""The note beside each workflow: which files it needs, what MagCache does in it, and what to change."""
+"""The note of each workflow: the files it needs, what MagCache does in it, and what to change."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from tools.workflows.graph import ModelFile, Workflow
-from tools.workflows.plans import Run
+from tools.workflows.plans import WorkflowRun
 
 
-def note(workflow: Workflow, runs: Sequence[Run]) -> str:
-    """Markdown."""
+def note(workflow: Workflow, runs: Sequence[WorkflowRun]) -> str:
+    """The note as Markdown."""
     return f"# {workflow.title}\n\n" + "\n\n".join((*_files(workflow), _plan(runs), workflow.hint)) + "\n"
 
 
 def _files(workflow: Workflow) -> Iterator[str]:
+    """A paragraph with the files and their folders."""
     files = list(workflow.files())
     if not files:
         yield "The model comes with MagCache: there is nothing to download, and a GPU is not needed."
@@ -24,7 +25,8 @@ def _files(workflow: Workflow) -> Iterator[str]:
     yield "\n".join(("**Files**, in `ComfyUI/models`. ComfyUI offers to download those that are missing.", "", *rows))
 
 
-def _plan(runs: Sequence[Run]) -> str:
+def _plan(runs: Sequence[WorkflowRun]) -> str:
+    """A paragraph about the steps that are computed, of all runs with a MagCache node."""
     guided = [run for run in runs if run.node]
     kinds = {run.node.kind for run in guided if run.node}
     steps, computed = sum(run.plan.steps for run in guided), sum(run.plan.nfe for run in guided)

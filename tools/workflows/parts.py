@@ -1,4 +1,4 @@
-"""What several workflows have in common."""
+"""Texts and nodes that several workflows share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LORA_HINT = "LoRA loaders go between *Load Diffusion Model* and *MagCache*."
 
 
 def magcache(group: Group, model: Node, curve: str) -> Node:
-    """`model` with the settings that are recommended for it."""
+    """A MagCache node on `model` with the settings that are recommended for this curve."""
     preset = load_curve(curve).preset
     assert preset is not None, f"{curve} has no recommended settings"
     return group.add(
@@ -20,10 +20,12 @@ def magcache(group: Group, model: Node, curve: str) -> Node:
 
 
 def save_picture(group: Group, latent: Value, vae: Value, name: str) -> None:
+    """Nodes that decode a latent and save the picture under MagCache/`name`."""
     picture = group.add("VAEDecode", samples=latent, vae=vae)
     group.add("SaveImage", images=picture, filename_prefix=f"MagCache/{name}")
 
 
 def save_video(group: Group, frames: Node, fps: int, name: str) -> None:
+    """Nodes that save frames as a video under MagCache/`name`."""
     video = group.add("CreateVideo", images=frames, fps=fps)
     group.add("SaveVideo", video=video, filename_prefix=f"MagCache/{name}")

@@ -1,4 +1,4 @@
-"""Workflows for Wan2.2, whose two experts each have a MagCache of their own."""
+"""Workflows for Wan2.2, which has two expert models, each with a MagCache node of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STEPS = 20
 
 @dataclass(frozen=True, slots=True)
 class _Experts:
-    """What Wan's authors sample a pair of experts with, and the step at which the second takes over with it."""
+    """The settings of Wan's authors for a pair of experts. `switch` is the first step of the second expert with them."""
 
     high: ModelFile
     low: ModelFile
@@ -25,9 +25,9 @@ class _Experts:
 
 
 _T2V = _Experts(models.WAN22_T2V_HIGH, models.WAN22_T2V_LOW, "wan2.2_t2v_14B", shift=12.0, switch=13, guidance=(4.0, 3.0))
-"""The low noise expert is for sigmas below 0.875."""
+"""The low noise expert samples below sigma 0.875."""
 _I2V = _Experts(models.WAN22_I2V_HIGH, models.WAN22_I2V_LOW, "wan2.2_i2v_14B", shift=5.0, switch=8, guidance=(3.5, 3.5))
-"""The low noise expert is for sigmas below 0.9."""
+"""The low noise expert samples below sigma 0.9."""
 
 
 def wan22_t2v() -> Workflow:

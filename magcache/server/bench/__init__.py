@@ -1,1 +1,1 @@
-"""Sampling with and without MagCache, side by side."""
+"""Compare sampling with and without MagCache on a server: times and pictures."""

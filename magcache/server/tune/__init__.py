@@ -1,1 +1,1 @@
-"""The search for the best settings of a workflow."""
+"""Search for the best settings of MagCache for a workflow."""

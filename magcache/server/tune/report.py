@@ -1,4 +1,4 @@
-"""What a tuning found: JSON, a figure of the Pareto front, and a web page."""
+"""The result of a tuning: JSON, a figure of the Pareto front, and a web page."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from matplotlib.figure import Figure
 from ...documents import write_text
 from ...reports.metrics import difference
 from ...reports.pages import DIFFERENCE_GAIN, data_address, encoded, write_page
-from .selection import Confirmed, Goal, Verdict
-from .study import Tried
+from .selection import Confirmation, Goal, Selection
+from .study import MeasuredTrial
 
 _PALE, _BLUE, _RED = "#b9c0cc", "#3f6fd8", "#d62728"
 
 
-def facts_of(workflow: str, goal: Goal, tried: Sequence[Tried], front: Sequence[Tried], verdict: Verdict) -> dict[str, Any]:
-    """The result as JSON. Seconds are of the whole workflow on the server that confirmed."""
-    chosen = verdict.chosen
+def tune_facts(
+    workflow: str, goal: Goal, trials: Sequence[MeasuredTrial], front: Sequence[MeasuredTrial], selection: Selection
+) -> dict[str, Any]:
+    """The result as JSON. `workflow` is the name of its file. Seconds are of the whole workflow on the server that confirmed."""
+    chosen = selection.chosen
     return {
         "workflow": workflow,
         "goal": {"min_psnr": goal.min_psnr, "max_seconds": goal.max_seconds},
-        "seconds_all_steps": verdict.full_seconds,
-        "trials": [_facts_of_tried(each) for each in tried],
+        "seconds_all_steps": selection.full_seconds,
+        "trials": [_trial_facts(each) for each in trials],
         "front": [each.number for each in front],
-        "confirmed_on_fresh_seeds": [_facts_of_confirmed(each) for each in verdict.confirmed],
-        "chosen": chosen and _facts_of_confirmed(chosen),
+        "confirmed_on_fresh_seeds": [_confirmation_facts(each) for each in selection.confirmations],
+        "chosen": chosen and _confirmation_facts(chosen),
     }
 
 
-def write_report(facts: dict[str, Any], goal: Goal, verdict: Verdict, folder: Path) -> Path:
+def write_report(facts: dict[str, Any], goal: Goal, selection: Selection, folder: Path) -> Path:
     """Write `index.html`, `pareto.png` and `result.json` to `folder`; returns the path of the page."""
     page = folder / "index.html"
     write_text(folder / "result.json", json.dumps(facts, indent=1) + "\n")
@@ -47,13 +49,13 @@ def write_report(facts: dict[str, Any], goal: Goal, verdict: Verdict, folder: Pa
         goal=str(goal),
         figure=data_address(figure, "image/png"),
         front=[by_number[number] for number in facts["front"]],
-        rows=_rows(verdict),
+        rows=_rows(selection),
     )
     return page
 
 
 def draw_front(facts: Mapping[str, Any]) -> bytes:
-    """A PNG: quality over speed of everything that was tried, with the Pareto front, the goal and the choice."""
+    """A PNG: PSNR over speed-up of all trials, with the Pareto front, the goal and the choice."""
     figure: Any = Figure(figsize=(7.5, 4.8), layout="constrained")  # Its types are not complete.
     axes = figure.subplots()
     points = {each["number"]: (each["predicted_speedup"], each["psnr_worst"]) for each in facts["trials"]}
@@ -72,31 +74,32 @@ def draw_front(facts: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _facts_of_tried(tried: Tried) -> dict[str, Any]:
+def _trial_facts(trial: MeasuredTrial) -> dict[str, Any]:
     return {
-        "number": tried.number,
-        "setting": tried.setting,
-        "nfe": tried.nfe,
-        "predicted_speedup": tried.speedup,
-        "psnr_worst": tried.psnr,
+        "number": trial.number,
+        "setting": trial.settings,
+        "nfe": trial.nfe,
+        "predicted_speedup": trial.speedup,
+        "psnr_worst": trial.psnr,
     }
 
 
-def _facts_of_confirmed(confirmed: Confirmed) -> dict[str, Any]:
-    score = confirmed.score
+def _confirmation_facts(confirmation: Confirmation) -> dict[str, Any]:
+    trial, found = confirmation.trial, confirmation.measurement
     return {
-        "number": confirmed.tried.number,
-        "setting": confirmed.tried.setting,
-        "nfe": score.nfe,
-        "predicted_speedup": score.evaluations / score.nfe,
-        "seconds": confirmed.seconds,
-        "speedup": 1 / score.part,
-        **score.quality.to_json(),
-        "met": confirmed.met,
+        "number": trial.number,
+        "setting": trial.settings,
+        "nfe": found.nfe,
+        "predicted_speedup": found.evaluations / found.nfe,
+        "seconds": confirmation.seconds,
+        "speedup": 1 / found.relative_seconds,
+        **found.quality.to_json(),
+        "met": confirmation.met,
     }
 
 
-def _rows(verdict: Verdict) -> list[list[str]]:
-    """All steps, chosen, difference, for each fresh seed."""
-    pairs = zip(verdict.full_pictures, verdict.chosen.score.pictures, strict=True) if verdict.chosen else ()
+def _rows(selection: Selection) -> list[list[str]]:
+    """For each confirmation seed the pictures of all steps and of the choice, and their difference."""
+    chosen = selection.chosen
+    pairs = zip(selection.full_pictures, chosen.measurement.pictures, strict=True) if chosen else ()
     return [[encoded(full), encoded(cached), encoded(difference(full, cached, DIFFERENCE_GAIN))] for full, cached in pairs]

@@ -1,165 +1,78 @@
-"""Measure settings of MagCache for a workflow, on one or several servers."""
+"""Measure the settings that a study proposes, on one or several servers at once."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from statistics import median
-from typing import Any
 
 from ...errors import MagCacheError
-from ...reports.comparison import Comparison
-from ...reports.metrics import Picture
-from ..bench.rounds import FIRST_SEED, with_magcache
 from ..client import Client
-from ..quality import compared, together
-from ..runs import Sampled, Told, doing, sample
-from ..workflow import ASIDE, Types, Workflow, WorkflowError, bypassed, configured
-from .space import Setting, Space, space_of
+from ..runs import FIRST_SEED, WARM_UP_SEED, OnProgress, begin_task, run_with_seed
+from ..workflow import WorkflowError
+from .baseline import Baseline
 from .study import Study
+from .task import TuningTask
 
-_WARM_UP_SEED = FIRST_SEED - 1
 _MOST_FAILURES = 3
-"""So many settings in a row may fail on a server before it counts as broken."""
-_PATIENCE_SECONDS = 0.5
+"""Settings that may fail one after the other on a server before it counts as broken."""
+_POLL_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is tuned."""
+def search(servers: Mapping[Client, OnProgress], task: TuningTask, study: Study) -> dict[Client, MagCacheError]:
+    """Measure what the study proposes, on every server at once.
 
-    plain: Workflow
-    cached: Workflow
-    """With the node whose settings are sought."""
-    space: Space
-    types: Types
-    seeds: int
-    """So many seeds to tune on, and as many fresh ones to confirm with."""
-
-    @classmethod
-    def of(cls, workflow: Workflow, types: Types, seeds: int) -> Job:
-        return cls(bypassed(workflow, ASIDE), with_magcache(workflow, types), space_of(workflow), types, seeds)
-
-    def about(self) -> dict[str, Any]:
-        """What a study must have been begun about for its results to count here."""
-        graph = json.dumps([self.plain, self.cached], sort_keys=True)
-        return {"workflow": hashlib.sha256(graph.encode()).hexdigest(), "node": self.space.kind, "seeds": self.seeds}
-
-    def runs(self, servers: int, trials: int) -> int:
-        """How often the workflow will run, if the first choice is confirmed."""
-        return servers * (2 + self.seeds) + trials * self.seeds + 2 * self.seeds
-
-    def with_setting(self, setting: Setting) -> Workflow:
-        return configured(self.cached, self.space.kind, setting)
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """How a setting did on some seeds."""
-
-    part: float
-    """Time that the whole workflow took as a part of that of all steps, the median of the seeds."""
-    quality: Comparison
-    nfe: int
-    evaluations: int
-    curves: frozenset[str]
-    pictures: list[Picture]
-    """The first of each seed."""
-
-
-class Yardstick:
-    """A workflow sampled in full with some seeds on one server, to measure settings by."""
-
-    def __init__(self, client: Client, job: Job, first_seed: int, told: Told) -> None:
-        self._client, self._job, self._told = client, job, told
-        self.full: dict[int, Sampled] = {}
-        for seed in range(first_seed, first_seed + job.seeds):
-            self.full[seed] = sample(client, job.plain, job.types, seed, doing(told, f"seed {seed} · all steps"))
-
-    @property
-    def seconds(self) -> float:
-        """Of the whole workflow."""
-        return median(run.seconds for run in self.full.values())
-
-    def seconds_at_best(self, speedup: float) -> float:
-        """Of the whole workflow if its sampling were so many times faster."""
-        return median(run.seconds - run.sampler_seconds * (1 - 1 / speedup) for run in self.full.values())
-
-    def measure(self, what: str, setting: Setting) -> Score:
-        """Raises `WorkflowError`, `ServerError`; `MagCacheError` if MagCache did not take part or the pictures cannot be compared."""
-        workflow = self._job.with_setting(setting)
-        runs = {
-            seed: sample(self._client, workflow, self._job.types, seed, doing(self._told, f"seed {seed} · {what}")) for seed in self.full
-        }
-        if not all(run.evaluations for run in runs.values()):
-            raise MagCacheError(f"MagCache did not take part in the workflow on {self._client.url}. The log of that server says why.")
-        return Score(
-            median(run.seconds / self.full[seed].seconds for seed, run in runs.items()),
-            together(compared(self.full[seed].pictures, run.pictures) for seed, run in runs.items()),
-            max(run.nfe for run in runs.values()),
-            max(run.evaluations for run in runs.values()),
-            frozenset(report["curve"] for run in runs.values() for report in run.reports),
-            [run.pictures[0] for run in runs.values()],
-        )
-
-
-def search(servers: Mapping[Client, Told], job: Job, study: Study) -> dict[Client, MagCacheError]:
-    """Measure what the study asks for, on every server at once.
-
-    Returns which servers dropped out and why, if others finished the work; raises that if none did. Ctrl-C stops what runs on the servers.
+    Returns the servers that failed, with their errors, if others finished the work; raises the first error if all failed. When
+    interrupted, as by Ctrl-C, it cancels the workflows that it runs on the servers.
     """
     with ThreadPoolExecutor(len(servers)) as pool:
-        workers = {client: pool.submit(_work, client, job, study, told) for client, told in servers.items()}
+        workers = {client: pool.submit(_work, client, task, study, on_progress) for client, on_progress in servers.items()}
         try:
-            while wait(workers.values(), timeout=_PATIENCE_SECONDS).not_done:
+            while wait(workers.values(), timeout=_POLL_SECONDS).not_done:
                 pass
         except BaseException:
             study.stop()
-            _call_off(workers)
+            _cancel(workers)
             raise
-    dropped: dict[Client, MagCacheError] = {}
+    failed: dict[Client, MagCacheError] = {}
     for client, worker in workers.items():
         try:
             worker.result()
         except MagCacheError as error:
-            dropped[client] = error
-    if len(dropped) == len(servers):
-        raise next(iter(dropped.values()))
-    return dropped
+            failed[client] = error
+    if len(failed) == len(servers):
+        raise next(iter(failed.values()))
+    return failed
 
 
-def _call_off(workers: Mapping[Client, Future[None]]) -> None:
-    """Until every worker has noticed: one may just have queued its next run."""
-    while wait(workers.values(), timeout=_PATIENCE_SECONDS).not_done:
+def _cancel(workers: Mapping[Client, Future[None]]) -> None:
+    """Cancel workflows until every worker has ended: one may just have queued its next workflow."""
+    while wait(workers.values(), timeout=_POLL_SECONDS).not_done:
         for client in workers:
-            client.take_back()
+            client.cancel()
 
 
-def _work(client: Client, job: Job, study: Study, told: Told) -> None:
-    """Measure settings on one server until none is left."""
-    for name, workflow in (("all steps", job.plain), ("MagCache", job.cached)):
-        sample(client, workflow, job.types, _WARM_UP_SEED, doing(told, f"warming up · {name}"))
-    if not study.left:
+def _work(client: Client, task: TuningTask, study: Study, on_progress: OnProgress) -> None:
+    """Measure settings on one server until none remain."""
+    for name, workflow in (("all steps", task.plain), ("MagCache", task.cached)):
+        run_with_seed(client, workflow, task.types, WARM_UP_SEED, begin_task(on_progress, f"warming up · {name}"))
+    if not study.remaining:
         return
-    yardstick, failures = Yardstick(client, job, FIRST_SEED, told), 0
-    while (asked := study.next()) is not None:
-        number, setting = asked
+    baseline, failures = Baseline(client, task, FIRST_SEED, on_progress), 0
+    while (proposed := study.propose()) is not None:
+        number, settings = proposed
         try:
-            score = yardstick.measure(f"trial {number}", setting)
+            result = baseline.measure(f"trial {number}", settings)
         except WorkflowError:
             failures += 1
             if study.stopped:
-                study.given_back(number)
+                study.postponed(number)
                 return
             study.failed(number)
             if failures == _MOST_FAILURES:
                 raise
         except BaseException:
-            study.given_back(number)
+            study.postponed(number)
             raise
         else:
             failures = 0
-            study.measured(number, score.nfe, score.evaluations, min(score.quality.psnr))
+            study.measured(number, result.nfe, result.evaluations, min(result.quality.psnr))

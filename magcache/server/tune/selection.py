@@ -1,4 +1,4 @@
-"""Choose among settings that were measured, and confirm the choice where nothing was tuned."""
+"""Choose among measured settings, and confirm the choice with seeds that nothing was tuned on."""
 
 from __future__ import annotations
 
@@ -6,88 +6,93 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...reports.metrics import Picture
-from ..bench.rounds import FIRST_SEED
 from ..client import Client
-from ..runs import Told
-from .search import Job, Score, Yardstick
-from .space import AUTO
-from .study import Tried
+from ..runs import FIRST_SEED, OnProgress
+from .baseline import Baseline, Measurement
+from .space import AUTO_SPACE
+from .study import MeasuredTrial
+from .task import TuningTask
 
-_FRESH_SEED = FIRST_SEED + 500
+_CONFIRMATION_SEED = FIRST_SEED + 500
+"""The first seed to confirm with, beyond all those to tune on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What the settings are chosen for: a floor of quality, a budget of time, or both."""
+    """What the user asks for: a lowest PSNR, a longest time, or both."""
 
     min_psnr: float | None = None
+    """Of the worst picture, in dB."""
     max_seconds: float | None = None
+    """Of the whole workflow."""
 
-    def met(self, seconds: float, psnr: float) -> bool:
-        close = self.min_psnr is None or psnr >= self.min_psnr
-        return close and (self.max_seconds is None or seconds <= self.max_seconds)
+    def is_met(self, seconds: float, psnr: float) -> bool:
+        close_enough = self.min_psnr is None or psnr >= self.min_psnr
+        return close_enough and (self.max_seconds is None or seconds <= self.max_seconds)
 
-    def ordered(self, front: Sequence[Tried], seconds_at_best: Callable[[float], float]) -> list[Tried]:
-        """Those that may meet it, the best first: the fastest above a floor, or else the closest within the budget.
+    def candidates(self, front: Sequence[MeasuredTrial], shortest_seconds: Callable[[float], float]) -> list[MeasuredTrial]:
+        """The trials that may meet the goal, the best first: fewest evaluations if a PSNR is given, else highest PSNR.
 
-        `seconds_at_best` tells the least time for a speed-up of the sampling.
+        `shortest_seconds` returns the least time of the workflow for a speed-up of its sampling.
         """
-        good = [tried for tried in front if self.met(seconds_at_best(tried.speedup), tried.psnr)]
-        return sorted(good, key=lambda tried: -tried.psnr if self.min_psnr is None else tried.nfe)
+        possible = [trial for trial in front if self.is_met(shortest_seconds(trial.speedup), trial.psnr)]
+        return sorted(possible, key=lambda trial: -trial.psnr if self.min_psnr is None else trial.nfe)
 
     def __str__(self) -> str:
-        floor = [] if self.min_psnr is None else [f"at least {self.min_psnr:g} dB"]
-        return " and ".join(floor + ([] if self.max_seconds is None else [f"at most {self.max_seconds:g} seconds"]))
+        psnr = [] if self.min_psnr is None else [f"at least {self.min_psnr:g} dB"]
+        return " and ".join(psnr + ([] if self.max_seconds is None else [f"at most {self.max_seconds:g} seconds"]))
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
-    """A setting measured again, with seeds that it was not tuned on."""
+class Confirmation:
+    """A trial measured again, with the confirmation seeds."""
 
-    tried: Tried
-    score: Score
+    trial: MeasuredTrial
+    measurement: Measurement
     seconds: float
+    """Of the whole workflow."""
     met: bool
-    """Whether it meets the goal there too."""
+    """Whether it meets the goal with these seeds too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What came out on fresh seeds."""
+class Selection:
+    """The trials that were measured again, and the one that is chosen."""
 
     full_seconds: float
+    """Time of the whole workflow with all steps."""
     full_pictures: list[Picture]
-    """The first of each seed."""
-    confirmed: list[Confirmed]
+    """The first of each seed, with all steps."""
+    confirmations: list[Confirmation]
 
     @property
-    def chosen(self) -> Confirmed | None:
-        """The best that meets the goal there too, if any does."""
-        return next((each for each in self.confirmed if each.met), None)
+    def chosen(self) -> Confirmation | None:
+        """The best trial that meets the goal with the confirmation seeds too; None if none does."""
+        return next((each for each in self.confirmations if each.met), None)
 
 
-def confirm(client: Client, job: Job, goal: Goal, front: Sequence[Tried], told: Told) -> Verdict:
-    """Measure what meets the goal again with fresh seeds, the best first, until one meets it there too.
+def confirm(client: Client, task: TuningTask, goal: Goal, front: Sequence[MeasuredTrial], on_progress: OnProgress) -> Selection:
+    """Measure the candidates again with the confirmation seeds, the best first, until one meets the goal.
 
     Raises `WorkflowError`, `ServerError`.
     """
-    yardstick, confirmed = Yardstick(client, job, _FRESH_SEED, told), list[Confirmed]()
-    for tried in goal.ordered(front, yardstick.seconds_at_best):
-        score = yardstick.measure(f"confirming trial {tried.number}", tried.setting)
-        seconds = score.part * yardstick.seconds
-        confirmed.append(Confirmed(tried, score, seconds, goal.met(seconds, min(score.quality.psnr))))
-        if confirmed[-1].met:
+    baseline, confirmations = Baseline(client, task, _CONFIRMATION_SEED, on_progress), list[Confirmation]()
+    for trial in goal.candidates(front, baseline.shortest_seconds):
+        found = baseline.measure(f"confirming trial {trial.number}", trial.settings)
+        seconds = found.relative_seconds * baseline.seconds
+        confirmations.append(Confirmation(trial, found, seconds, goal.is_met(seconds, min(found.quality.psnr))))
+        if confirmations[-1].met:
             break
-    return Verdict(yardstick.seconds, [run.pictures[0] for run in yardstick.full.values()], confirmed)
+    return Selection(baseline.seconds, baseline.pictures, confirmations)
 
 
-def keep(client: Client, job: Job, chosen: Confirmed) -> list[str]:
-    """Leave the setting on a server as the preset of the curves it was measured with; returns their names. Raises `WorkflowError`.
+def save_preset(client: Client, task: TuningTask, chosen: Confirmation) -> list[str]:
+    """Save the chosen settings on a server as the preset of each curve they were measured with; returns the curves' names.
 
-    Only MagCache Auto leaves anything to a preset: the numbers of the published rule stand in the node.
+    Presets are for MagCache Auto. Settings of the MagCache node are saved nowhere but in the workflow. Raises `WorkflowError`.
     """
-    curves = sorted(curve for curve in chosen.score.curves if curve) if job.space is AUTO else []
+    curves = sorted(chosen.measurement.curves) if task.space is AUTO_SPACE else []
     if curves:
-        nodes = [{"class_type": "MagCachePreset", "inputs": {"curve": curve, **chosen.tried.setting}} for curve in curves]
+        nodes = [{"class_type": "MagCachePreset", "inputs": {"curve": curve, **chosen.trial.settings}} for curve in curves]
         client.run({str(index): node for index, node in enumerate(nodes)})
     return curves

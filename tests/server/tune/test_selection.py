@@ -1,13 +1,13 @@
-"""What is chosen of a Pareto front."""
+"""Which trials of a Pareto front may meet a goal, and in which order they are confirmed."""
 
 from __future__ import annotations
 
 import pytest
 
 from magcache.server.tune.selection import Goal
-from magcache.server.tune.study import Tried
+from magcache.server.tune.study import MeasuredTrial
 
-FRONT = [Tried(number, {}, nfe, 20, psnr) for number, (nfe, psnr) in enumerate([(6, 28.0), (8, 34.0), (10, 36.0), (14, 41.0)])]
+FRONT = [MeasuredTrial(number, {}, nfe, 20, psnr) for number, (nfe, psnr) in enumerate([(6, 28.0), (8, 34.0), (10, 36.0), (14, 41.0)])]
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ FRONT = [Tried(number, {}, nfe, 20, psnr) for number, (nfe, psnr) in enumerate([
     ids=str,
 )
 def test_the_fastest_above_a_floor_or_the_closest_within_a_budget(goal: Goal, expected: list[int]):
-    assert [tried.number for tried in goal.ordered(FRONT, lambda speedup: 10 / speedup)] == expected
+    assert [trial.number for trial in goal.candidates(FRONT, lambda speedup: 10 / speedup)] == expected

@@ -1,0 +1,121 @@
+"""The ways to sample faster that `benchmarks.quality` compares: MagCache and ComfyUI's caches in ComfyUI, diffusers' caches in a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from benchmarks.small.cases import Bench, Case
+from benchmarks.small.comfyui_host import Host, SamplingSetting, with_copied_input, with_magcache
+from benchmarks.small.loop import CacheSetting, Outcome, measure_ratios, sample
+from benchmarks.small.peers import PEERS, Peer
+from magcache.planning.threshold import plan_by_threshold
+from magcache.runtime.calibration_mode import CalibrationMode
+from magcache.runtime.modes import SpeedupMode, ThresholdMode
+from magcache.settings import ThresholdSettings
+
+OURS, WITHOUT_ERRORS, RULE, PLAIN = "MagCache", "MagCache, magnitudes only", "published rule", "plain sampling, fewer steps"
+_RULE_THRESHOLDS = (0.02, 0.04, 0.06, 0.09, 0.12, 0.18, 0.24, 0.36, 0.5, 0.8)
+_RULE_MAX_SKIPS = range(1, 7)
+_COMFYUI_THRESHOLDS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.6, 1.0)
+
+Sampler = Callable[[Case], Outcome]
+Candidate = tuple[str, Sampler]
+"""A label of the settings, and sampling with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way to sample faster, with the settings to choose from."""
+
+    name: str
+    candidates: Callable[[int], list[Candidate]]
+    """Returns the settings that may be chosen for a number of evaluations."""
+    full: Sampler
+    """Sampling in full on the same host."""
+
+
+def comfyui_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
+    """MagCache, the published rule, plain sampling and ComfyUI's own caches. MagCache is calibrated on `tuning`."""
+    from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
+
+    from magcache.comfyui.curve_folders import curve_store
+
+    setting, model = bench.setting, host.model(bench.setting.shift)
+    host.sample(with_magcache(model, CalibrationMode("auto", "own"))[0], tuning.prompt, tuning.noise, setting)
+    own = curve_store().load("own", setting.steps)
+    curve_store().save(replace(own, name="magnitudes", products={}))
+    sigmas = host.sigmas(setting)[:-1]
+
+    def sampler(model: Any, setting: SamplingSetting = setting) -> Sampler:
+        return lambda case: host.sample(model, case.prompt, case.noise, setting)
+
+    def planned(curve: str) -> Callable[[int], list[Candidate]]:
+        return lambda target: [(f"{target} evaluations", sampler(with_magcache(model, SpeedupMode(setting.steps / target, curve))[0]))]
+
+    def fewer(target: int) -> list[Candidate]:
+        return [(f"{target} steps", sampler(model, replace(setting, steps=target)))]
+
+    def by_rule(target: int) -> list[Candidate]:
+        """The settings whose plans have the fewest evaluations that are not below `target`, one of each plan."""
+        choices = [ThresholdSettings(threshold=delta, max_skip=k) for k in _RULE_MAX_SKIPS for delta in _RULE_THRESHOLDS]
+        counted = [(plan_by_threshold(own, sigmas, choice), choice) for choice in choices]
+        least = min((plan.nfe for plan, _ in counted if plan.nfe >= target), default=0)
+        different = {plan.reused: choice for plan, choice in counted if plan.nfe == least}
+        return [
+            (f"δ {choice.threshold} K {choice.max_skip}", sampler(with_magcache(model, ThresholdMode("own", choice))[0]))
+            for choice in different.values()
+        ]
+
+    def cached(node: Any) -> Callable[[int], list[Candidate]]:
+        options = [
+            (f"threshold {threshold}", sampler(node.execute(with_copied_input(model), threshold, 0.15, 0.95, False).args[0]))
+            for threshold in _COMFYUI_THRESHOLDS
+        ]
+        return lambda target: options
+
+    full = remembered(sampler(model))
+    yield Method(PLAIN, fewer, full)
+    yield Method(OURS, planned("own"), full)
+    yield Method(WITHOUT_ERRORS, planned("magnitudes"), full)
+    yield Method(RULE, by_rule, full)
+    yield Method("ComfyUI EasyCache", cached(EasyCacheNode), full)
+    yield Method("ComfyUI LazyCache", cached(LazyCacheNode), full)
+
+
+def diffusers_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
+    """The caches of diffusers and cache-dit, in a plain loop."""
+    small, guidance, model = bench.small, bench.setting.guidance, bench.small.load()
+    sigmas = torch.tensor(host.sigmas(bench.setting))
+    ratios = measure_ratios(small, model, sigmas, tuning.noise, tuning.prompt, guidance)
+
+    def sampler(choice: CacheSetting | None = None) -> Sampler:
+        return lambda case: sample(small, model, sigmas, case.noise, case.prompt, guidance, choice, ratios)
+
+    def swept(peer: Peer) -> Callable[[int], list[Candidate]]:
+        options = [(choice.label, sampler(choice)) for choice in peer.settings]
+        return lambda target: options
+
+    full, blocks = remembered(sampler()), len(list(small.blocks(model)))
+    for peer in PEERS:
+        if peer.least_blocks <= blocks:
+            yield Method(peer.name, swept(peer), full)
+
+
+METHODS: dict[str, Callable[[Bench, Host, Case], Iterator[Method]]] = {"comfyui": comfyui_methods, "diffusers": diffusers_methods}
+"""The methods of each host."""
+
+
+def remembered(run: Sampler) -> Sampler:
+    """`run`, but each case is sampled only once."""
+    known: dict[str, Outcome] = {}
+
+    def recall(case: Case) -> Outcome:
+        if case.prompt not in known:
+            known[case.prompt] = run(case)
+        return known[case.prompt]
+
+    return recall

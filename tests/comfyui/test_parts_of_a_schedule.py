@@ -1,0 +1,66 @@
+"""A model that is sampled in parts: each part is measured once, and found again."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow
+
+from magcache import MagnitudeCurve
+from magcache.comfyui.patch import MagCachePatch
+from magcache.runtime.modes import SpeedupMode
+
+from .runs import Log, sample
+from .tiny import Tiny
+
+STEPS = 30
+
+
+def in_parts(flux: Tiny, model: Any, bounds: tuple[int, ...], *, shift: float = 8.0) -> None:
+    """As KSampler (Advanced) nodes one behind the other: the leftover noise of each goes into the next."""
+    shifted = ModelSamplingAuraFlow().patch_aura(model, shift)[0]
+    latent: torch.Tensor | None = None
+    for begin, end in pairwise(bounds):
+        latent = sample(
+            flux, shifted, count=STEPS, cfg=3.0, start_step=begin, last_step=end, force_full_denoise=end == STEPS,
+            latent=latent, add_noise=begin == 0,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("bounds", [(0, 10, STEPS), (0, 10, 20, STEPS), (0, 5, STEPS)])
+def test_every_part_calibrates_once_and_then_skips(flux: Tiny, curves_folder: Path, bounds: tuple[int, ...]):
+    log = Log()
+    model = MagCachePatch(SpeedupMode(2.0), log.add).attach(flux.model)
+    parts = len(bounds) - 1
+    for _ in range(3):
+        in_parts(flux, model, bounds)
+    long_enough = [end - begin >= 10 for begin, end in pairwise(bounds)]
+    assert len(list(curves_folder.glob("*.json"))) == sum(long_enough)
+    for prompt in range(3):
+        for part in range(parts):
+            report, text = log.reports[prompt * parts + part], log.texts[prompt * parts + part]
+            assert ("is faster" in text) == (prompt == 0 and long_enough[part]), "a promise is made once, and kept"
+            assert (report.reused > 0) == (prompt > 0 and long_enough[part])
+
+
+def test_a_whole_run_is_not_taken_for_measured_by_a_part_of_it(flux: Tiny, curves_folder: Path):
+    log = Log()
+    model = MagCachePatch(SpeedupMode(2.0), log.add).attach(flux.model)
+    in_parts(flux, model, (0, 10))
+    for _ in range(2):
+        in_parts(flux, model, (0, STEPS))
+    assert [report.reused > 0 for report in log.reports] == [False, False, True]
+    assert len({MagnitudeCurve.load(path).name for path in curves_folder.iterdir()}) == 2
+
+
+def test_a_calibration_that_its_own_run_would_not_accept_promises_nothing(flux: Tiny, monkeypatch: pytest.MonkeyPatch):
+    from magcache.runtime import calibration_mode
+
+    monkeypatch.setattr(calibration_mode, "serves", lambda curve, run: False)
+    log = Log()
+    sample(flux, MagCachePatch(SpeedupMode(2.0), log.add).attach(flux.model), count=12)
+    assert "covers too little of this run" in log.texts[0] and "is faster" not in log.texts[0]
