@@ -59,6 +59,7 @@ class SpeedupSettings:
     speedup: float
     """Steps per computed step, 1 to 100."""
     reuse: Reuse
+    """How residuals are reused."""
     start_percent: float = 0.0
     """Steps before this fraction of the schedule are computed."""
     end_percent: float = 1.0
@@ -76,7 +77,7 @@ class SpeedupSettings:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SpeedupSettings:
-        """Read a file written by `save`. Raises `SettingsError` if it cannot be read or understood."""
+        """Read the file at `path` that `save` wrote. Raises `SettingsError` if it cannot be read or understood."""
         try:
             fields = mapping(json.loads(read_text(path, _MAX_BYTES)))
             if fields.get("format") != PRESET_FORMAT:
@@ -87,5 +88,5 @@ class SpeedupSettings:
             raise SettingsError(f"{path} cannot be read as a preset: {error}. Tune again, or delete it.") from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a JSON file in one piece. Raises `OSError`."""
+        """Write the JSON file at `path` in one piece. Raises `OSError`."""
         write_text(path, json.dumps({"format": PRESET_FORMAT, **asdict(self)}, indent=1) + "\n")

@@ -1,10 +1,64 @@
+"""Options of the test command, and a marker for each folder: `pytest -m core`, `-m comfyui`, `-m server`, `-m browser`.
+
+A folder whose tests are not asked for is not even imported: the core's tests run where there is no ComfyUI.
+"""
+
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from _pytest.mark.expression import Expression
 
 from magcache.server.launch import FLOOR, NEWEST
+
+_HERE = Path(__file__).parent
+_MARKERS = {
+    "core": (".", "cli", "curves", "docs", "planning", "reports", "runtime"),
+    "comfyui": ("benchmarks", "comfyui"),
+    "server": ("demo", "e2e", "packaging", "server"),
+    "browser": (),
+}
+_OTHERWISE = {"test_browser.py": "browser", "test_floor_version.py": "comfyui"}
+"""Files that need something else than their folder's others."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--comfyui-version", default=NEWEST, choices=[NEWEST, FLOOR], help="The pinned ComfyUI that tests/comfyui run in.")
     parser.addoption("--screenshots", action="store_true", help="Renew the screenshots of the docs in assets/screenshots.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", f"{marker}: see tests/conftest.py")
+
+
+def _marker(path: Path) -> str:
+    """The marker of a test file, by its folder."""
+    if path.name in _OTHERWISE:
+        return _OTHERWISE[path.name]
+    folder = path.relative_to(_HERE).parts[0] if path.parent != _HERE else "."
+    return next(marker for marker, folders in _MARKERS.items() if folder in folders)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files, and folders such as comfyui, that hold no test that is asked for."""
+    wanted = config.getoption("-m")
+    if not wanted or _HERE not in collection_path.parents:
+        return None
+    expression = Expression.compile(wanted)
+    if collection_path.is_dir():
+        files = [path for path in collection_path.rglob("test_*.py")]
+    else:
+        files = [collection_path] if collection_path.name.startswith("test_") else []
+    markers = {_marker(path) for path in files}
+    return True if files and not any(_matches(expression, marker) for marker in markers) else None
+
+
+def _matches(expression: Expression, marker: str) -> bool:
+    return expression.evaluate(lambda name, **_: name == marker)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(_marker(item.path))

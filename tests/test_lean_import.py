@@ -30,7 +30,3 @@ def test_planning():
 
 def test_the_custom_node_without_comfyui():
     run("import runpy; assert runpy.run_path('__init__.py')['WEB_DIRECTORY']")
-
-
-def test_what_works_with_a_server_elsewhere():
-    run("import magcache.server.bench.report, magcache.server.calibrate, magcache.server.tune.selection")

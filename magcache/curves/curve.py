@@ -44,6 +44,7 @@ class MagnitudeCurve:
     """
 
     name: str
+    """Name of the curve and, without `.json`, of its file."""
     family: str
     """The architecture it belongs to: `Family.name` of `magcache.runtime.family`."""
     sigmas: tuple[float, ...]
@@ -110,7 +111,7 @@ class MagnitudeCurve:
         return len(self.sigmas)
 
     def ratios_at(self, sigmas: Sequence[float], branch: str) -> tuple[float, ...]:
-        """γ between neighbours of `sigmas` (falling, one a step); the first is 1.
+        """γ of `branch` between neighbours of `sigmas` (falling, one a step); the first is 1.
 
         Neighbours that are also neighbours in the measured run get exactly the measured ratio.
         """
@@ -132,11 +133,11 @@ class MagnitudeCurve:
         return _geometric_means(rows)
 
     def mean_ratios_at(self, sigmas: Sequence[float]) -> tuple[float, ...]:
-        """As `ratios_at`: the geometric mean over the branches."""
+        """γ between neighbours of `sigmas` (falling, one a step), the geometric mean over the branches; the first is 1."""
         return _geometric_means([self.ratios_at(sigmas, branch) for branch in self.ratios])
 
     def products_at(self, sigmas: Sequence[float], guidance: float) -> Matrix | None:
-        """Inner products (steps × steps) of the guided residuals at `sigmas`; None if none were recorded."""
+        """Inner products (steps × steps) of the residuals at `sigmas`, guided with the CFG scale `guidance`; None if none were recorded."""
         if not self.products:
             return None
         blocks: Blocks = {pair: np.asarray(matrix) for pair, matrix in self.products.items()}
@@ -189,12 +190,12 @@ class MagnitudeCurve:
 
     @classmethod
     def from_json(cls, document: object, source: str = "curve") -> MagnitudeCurve:
-        """Read a JSON object. `source` names it in errors. Raises `CurveError`."""
+        """Read the JSON object `document`. `source` names it in errors. Raises `CurveError`."""
         return cls(**fields_of(document, source))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> MagnitudeCurve:
-        """Read a curve file. Raises `CurveError` if it cannot be read or understood."""
+        """Read the curve file at `path`. Raises `CurveError` if it cannot be read or understood."""
         try:
             document = json.loads(read_text(path, MAX_BYTES))
         except (OSError, ValueError, RecursionError) as error:
@@ -202,7 +203,7 @@ class MagnitudeCurve:
         return cls.from_json(document, source=str(path))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a curve file in one piece: a reader finds the old file or the new one, never half of it. Raises `OSError`."""
+        """Write the curve file at `path` in one piece: a reader finds the old file or the new one, never half of it. Raises `OSError`."""
         write_text(path, json.dumps(self.to_json(), indent=1) + "\n")
 
 

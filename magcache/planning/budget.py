@@ -40,7 +40,7 @@ def plan_budget(
     window: tuple[float, float] = EVERYWHERE,
     is_euler: bool = False,
 ) -> Plan:
-    """The plan of a run over `sigmas` (one a step, falling, without the closing 0) with `nfe` evaluations and the least drift.
+    """The plan of a run over `sigmas` (one a step, falling, without the closing 0) with `nfe` evaluations and the least drift by `curve`.
 
     The first three steps and the last are computed, as are steps at a veto or an expert switch of the curve and those whose sigma is
     outside `window` (highest, lowest) or lower than any that was measured. `guidance` is the CFG scale that composes the branches,
@@ -76,7 +76,8 @@ def plan_speedup(
 ) -> Plan:
     """The plan that comes nearest to `speedup` (steps per computed step), for any schedule: each falling stretch is planned on its own.
 
-    The arguments are those of `plan_budget`. Raises `SettingsError` for a speed-up below 1 or more than 1000 steps.
+    `curve`, `sigmas` (one a step, without the closing 0), `guidance`, `reuse`, `window` and `is_euler` are those of `plan_budget`. Raises
+    `SettingsError` for a speed-up below 1 or more than 1000 steps. Method: docs/how_it_works.md.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     if evaluations_for(len(sigmas), speedup) >= len(sigmas):

@@ -136,13 +136,13 @@ class Plan:
         return found
 
     def recipe(self, step: int) -> Recipe:
-        """The computed steps whose residuals a reused step adds up, each with its weight; empty for a computed step."""
+        """The computed steps whose residuals the reused `step` (0-based) adds up, each with its weight; empty for a computed step."""
         if not self.reused[step]:
             return ()
         return self.recipes[step] if self.recipes else ((self.source(step), 1.0),)
 
     def correction(self, step: int) -> Correction | None:
-        """What a computed step corrects; None for a reused one."""
+        """What the computed `step` (0-based) corrects; None for a reused one."""
         return self.corrections[step] if self.corrections else None
 
     def source(self, step: int) -> int:

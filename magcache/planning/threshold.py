@@ -14,8 +14,9 @@ from .plan import Plan, Reason, Stretch, compute_all, falling_stretches, joined,
 def plan_by_threshold(curve: MagnitudeCurve, sigmas: Sequence[float], settings: ThresholdSettings) -> Plan:
     """The plan of a run over `sigmas` (one a step, without the closing 0) by the published rule.
 
-    The first step of every falling stretch is computed. All branches of the curve decide as one: a step is skipped only if every
-    branch may skip it. Source: Ma et al., 2025, arXiv:2506.09045, Sec. 3.2.
+    The first step of every falling stretch is computed. All branches of `curve` decide as one: a step is skipped only if every branch
+    may skip it. `settings` hold the threshold and the other knobs; their steps and fractions are those of the whole run.
+    Source: Ma et al., 2025, arXiv:2506.09045, Sec. 3.2.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     if settings.off:

@@ -72,7 +72,7 @@ def calibrate(client: Client, workflow: Workflow, types: Types, *, name: str, ru
         for event in run.calibrations:
             found[event["path"]] = SavedCurve(MagnitudeCurve.from_json(event["curve"]), event["path"])
         if not run.calibrations:
-            problems = [_last_text(run, id) for id, node in measuring.items() if node["class_type"] == _NODE]
+            problems = [_last_text(run, node_id) for node_id, node in measuring.items() if node["class_type"] == _NODE]
     if not found:
         raise WorkflowError(f"The workflow ran, but nothing was calibrated. {' '.join(filter(None, problems)) or _SEE_LOG}")
     return list(found.values())

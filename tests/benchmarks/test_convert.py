@@ -1,4 +1,4 @@
-"""Flux weights under diffusers' names and under the original ones."""
+"""Flux weights under diffusers' names and under the original names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other people's step caches in the plain loop: they skip, they count right, and they leave the model alone."""
+"""Other step caches in the plain loop: they skip, their work is counted, and the model is unchanged afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from diffusers.hooks import MagCacheConfig, apply_mag_cache
 from torch import nn
 
-from benchmarks.small.loop import Outcome, Run, Setting, copy_modules, measure_ratios, sample
+from benchmarks.small.loop import CacheRun, CacheSetting, Outcome, copy_modules, measure_ratios, sample
 from benchmarks.small.models import IMAGE, VIDEO, SmallModel
 from benchmarks.small.peers import PEERS, Peer, db_cache, first_block_cache, mag_cache, taylor_seer
 
@@ -37,7 +37,9 @@ every_peer = pytest.mark.parametrize(
 
 
 @dataclass(frozen=True)
-class Case:
+class PeerCase:
+    """A small model with random weights, its inputs, and the result of plain sampling."""
+
     small: SmallModel
     model: nn.Module
     noise: torch.Tensor
@@ -45,7 +47,7 @@ class Case:
     ratios: tuple[float, ...]
     plain: torch.Tensor
 
-    def sample(self, setting: Setting | None = None, guidance: float = GUIDANCE) -> Outcome:
+    def sample(self, setting: CacheSetting | None = None, guidance: float = GUIDANCE) -> Outcome:
         return sample(self.small, self.model, SIGMAS, self.noise, self.prompt, guidance, setting, self.ratios)
 
 
@@ -58,16 +60,16 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", params=["image", "video"])
-def case(request: pytest.FixtureRequest, one_thread: None) -> Case:
+def case(request: pytest.FixtureRequest, one_thread: None) -> PeerCase:
     torch.manual_seed(0)
     small, shape = (IMAGE, (1, 16, 8, 8)) if request.param == "image" else (VIDEO, (1, 16, 3, 4, 4))
     model, noise, prompt = small.build(1), torch.randn(shape), small.prompts()[0]
     ratios = measure_ratios(small, model, SIGMAS, noise, prompt, GUIDANCE)
-    return Case(small, model, noise, prompt, ratios, sample(small, model, SIGMAS, noise, prompt, GUIDANCE).latents)
+    return PeerCase(small, model, noise, prompt, ratios, sample(small, model, SIGMAS, noise, prompt, GUIDANCE).latents)
 
 
 @torch.no_grad()
-def test_plain_loop(case: Case):
+def test_plain_loop(case: PeerCase):
     latents, small = case.noise, case.small
     for step in range(STEPS):
         cond = small.velocity(case.model, latents, SIGMAS[step : step + 1], small.encode([case.prompt]))
@@ -79,7 +81,7 @@ def test_plain_loop(case: Case):
 
 
 @torch.no_grad()
-def test_plain_loop_without_guidance(case: Case):
+def test_plain_loop_without_guidance(case: PeerCase):
     latents = case.noise
     for step in range(STEPS):
         velocity = case.small.velocity(case.model, latents, SIGMAS[step : step + 1], case.small.encode([case.prompt]))
@@ -89,27 +91,27 @@ def test_plain_loop_without_guidance(case: Case):
     assert outcome.nfe == STEPS
 
 
-def test_ratios_are_those_of_the_calibration_mode(case: Case, capsys: pytest.CaptureFixture[str]):
-    def calibrate(model: nn.Module, run: Run) -> None:
+def test_ratios_are_those_of_the_calibration_mode(case: PeerCase, capsys: pytest.CaptureFixture[str]):
+    def calibrate(model: nn.Module, run: CacheRun) -> None:
         apply_mag_cache(model, MagCacheConfig(num_inference_steps=run.steps, calibrate=True))
 
-    assert torch.equal(case.sample(Setting("calibrate", calibrate)).latents, case.plain)
+    assert torch.equal(case.sample(CacheSetting("calibrate", calibrate)).latents, case.plain)
     printed = [ast.literal_eval(line) for line in capsys.readouterr().out.splitlines() if line.startswith("[1")]
     assert printed[0] == pytest.approx(case.ratios, rel=1e-5)
     assert len(case.ratios) == STEPS
 
 
-def test_ratios_must_be_there(case: Case):
+def test_ratios_must_be_there(case: PeerCase):
     with pytest.raises(ValueError, match="ratios"):
         sample(case.small, case.model, SIGMAS, case.noise, case.prompt, GUIDANCE, mag_cache(0.1, 2))
 
 
 @torch.no_grad()
-def with_a_model_for_each_branch(case: Case, setting: Setting) -> torch.Tensor:
-    """What a cache that keeps cond and uncond apart must arrive at."""
+def with_a_model_for_each_branch(case: PeerCase, setting: CacheSetting) -> torch.Tensor:
+    """The result that a cache must have if it keeps cond and uncond apart: each has a model of its own."""
     models = {prompt: copy_modules(case.model) for prompt in (case.prompt, "")}
     for model in models.values():
-        setting.attach(model, Run(STEPS, 1, case.ratios))
+        setting.attach(model, CacheRun(STEPS, 1, case.ratios))
     latents = case.noise
     for step in range(STEPS):
         velocities = []
@@ -122,7 +124,7 @@ def with_a_model_for_each_branch(case: Case, setting: Setting) -> torch.Tensor:
 
 
 @every_peer
-def test_skips_and_leaves_the_model_alone(case: Case, peer: Peer):
+def test_skips_and_leaves_the_model_alone(case: PeerCase, peer: Peer):
     before = [{name: id(value) for name, value in vars(module).items()} for module in case.model.modules()]
     outcome = case.sample(peer.settings[-1])
     assert outcome.nfe < STEPS
@@ -134,7 +136,7 @@ def test_skips_and_leaves_the_model_alone(case: Case, peer: Peer):
 
 
 @every_peer
-def test_a_setting_that_never_skips_is_plain(case: Case, peer: Peer):
+def test_a_setting_that_never_skips_is_plain(case: PeerCase, peer: Peer):
     outcome = case.sample(NEVER[peer.name])
     assert torch.equal(outcome.latents, case.plain)
     assert outcome.nfe == STEPS
@@ -142,7 +144,7 @@ def test_a_setting_that_never_skips_is_plain(case: Case, peer: Peer):
 
 @needs_cache_dit
 @pytest.mark.parametrize("order", [0, 1])
-def test_cache_dit_does_not_take_every_other_step_for_uncond(case: Case, order: int):
+def test_cache_dit_does_not_take_every_other_step_for_uncond(case: PeerCase, order: int):
     setting = db_cache(10, 4, 1, order)
     nfe = case.sample(setting, guidance=1).nfe
     assert nfe < STEPS
@@ -150,19 +152,19 @@ def test_cache_dit_does_not_take_every_other_step_for_uncond(case: Case, order: 
 
 
 @pytest.mark.parametrize(("interval", "nfe"), [(2, 5), (4, 4)])
-def test_work_is_counted(case: Case, interval: int, nfe: float):
-    """TaylorSeer computes steps 0, 1, 2, 4 and from there on one in `interval`: of seven, 6 too if that is 2."""
+def test_work_is_counted(case: PeerCase, interval: int, nfe: float):
+    """TaylorSeer computes steps 0, 1, 2 and 4, then one in `interval`: of seven steps also step 6 if the interval is 2."""
     assert case.sample(taylor_seer(interval, 1, lite=True)).nfe == nfe
     assert nfe < case.sample(taylor_seer(interval, 1, lite=False)).nfe < STEPS
 
 
-def test_an_exception_leaves_the_model_alone(case: Case):
-    def fail(model: nn.Module, run: Run) -> None:
+def test_an_exception_leaves_the_model_alone(case: PeerCase):
+    def fail(model: nn.Module, run: CacheRun) -> None:
         first_block_cache(0.5).attach(model, run)
         list(case.small.blocks(model))[-1].register_forward_pre_hook(lambda *_: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
-        case.sample(Setting("fails", fail))
+        case.sample(CacheSetting("fails", fail))
     assert torch.equal(case.sample().latents, case.plain)
 
 

@@ -1,4 +1,4 @@
-"""How the quality benchmark chooses a peer's setting, and what it writes."""
+"""The quality benchmark: its choice of a method's settings, its cases, and its page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from benchmarks import quality_report
-from benchmarks.quality import BENCHES, Bench, Case, Method, evaluate, make_cases
+from benchmarks.quality import evaluate
+from benchmarks.quality_methods import Method
+from benchmarks.small.cases import BENCHES, Bench, Case, make_cases
 from benchmarks.small.loop import Outcome
 
 IMAGE, VIDEO = BENCHES

@@ -1,4 +1,4 @@
-"""The small models: growth, latents, and the world of the videos."""
+"""The small models: growth, weights, latents, and the world of the videos."""
 
 from __future__ import annotations
 

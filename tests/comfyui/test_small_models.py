@@ -1,4 +1,4 @@
-"""The benchmarks' small models in ComfyUI do what they do in diffusers, and MagCache speeds them up there."""
+"""The small models of the benchmarks in ComfyUI: they draw what they draw in diffusers, and MagCache skips steps."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.quality import make_cases
-from benchmarks.small.comfyui_host import Host, Setting, with_magcache
+from benchmarks.small.cases import make_cases
+from benchmarks.small.comfyui_host import Host, SamplingSetting, with_magcache
 from benchmarks.small.loop import sample
 from benchmarks.small.models import IMAGE, VIDEO, SmallModel
 from magcache.runtime.modes import SpeedupMode
 
-SETTING = Setting(6, 2.0)
+SETTING = SamplingSetting(6, 2.0)
 
 
 @pytest.mark.parametrize("small", [IMAGE, VIDEO], ids=["image", "video"])
@@ -27,7 +27,7 @@ def test_both_hosts_draw_the_same(small: SmallModel, tmp_path: Path, curves_fold
 
 def test_evaluations_are_counted(tmp_path: Path, curves_folder: Path):
     host, (case, _) = Host(IMAGE, tmp_path), make_cases(IMAGE, 1)
-    setting = Setting(12, 2.0)
+    setting = SamplingSetting(12, 2.0)
     model, reports = with_magcache(host.model(3.0), SpeedupMode(2.0))
     full, fast = (host.sample(model, case.prompt, case.noise, setting) for _ in range(2))
     assert (full.nfe, fast.nfe) == (12, 6) == (reports[0].nfe, reports[1].nfe)

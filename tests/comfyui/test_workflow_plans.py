@@ -1,4 +1,4 @@
-"""The steps that the thumbnails and notes of the example workflows tell of are those of a run in ComfyUI."""
+"""The plans in the thumbnails and notes of the example workflows are those of runs in ComfyUI."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORKFLOWS = {workflow.title: workflow for workflow in workflows()}
 
 
 def on_the_way(sampler: Node, kind: str) -> Node | None:
-    """The node of a `kind` that the sampler's model comes through."""
+    """The node of a `kind` that the sampler's model passes through; None if there is none."""
     node = source(sampler.inputs["model"])
     while node is not None and not node.kind.startswith(kind):
         node = source(node.inputs["model"]) if "model" in node.inputs else None
@@ -31,7 +31,7 @@ def on_the_way(sampler: Node, kind: str) -> Node | None:
 
 
 def sigmas_in_comfyui(sampler: Node, family: str) -> list[float]:
-    """What KSampler and KSamplerAdvanced would hand to the sampling, with the closing sigma."""
+    """The sigmas with which KSampler or KSamplerAdvanced samples, with the closing one."""
     model = ALL[TINY[family]]().model
     inputs: dict[str, Any] = sampler.inputs
     shifted = on_the_way(sampler, "ModelSampling")

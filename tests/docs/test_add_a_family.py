@@ -112,6 +112,6 @@ def test_a_family_that_is_wrong_is_told_what_is(page: dict[str, Any], wrong: dic
 
 def test_a_family_with_another_name_for_the_tokens_fails_at_the_first_block(page: dict[str, Any]):
     model, call = stand_in()
-    with pytest.raises(IndexError):
+    with pytest.raises(AssertionError, match="not seen at the first block"):
         page["check"](model, replace(RIGHT, streams=(Stream("img", tail="norm_out"),)), call)
     assert page["check"](model, RIGHT, call) is None, "everything is back in its place"

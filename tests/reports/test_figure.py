@@ -10,7 +10,7 @@ import pytest
 from magcache.planning.plan import Plan
 from magcache.reports import figure as drawing
 from magcache.reports.figure import HEIGHT, WIDTH, figure, message
-from magcache.reports.run_report import CALIBRATION, Event, RunReport
+from magcache.reports.run_report import Event, RunLabel, RunReport
 
 Pixels = np.ndarray
 COLOURS = {"c": drawing._COMPUTED, "r": drawing._REUSED, "x": drawing._REFUSED, " ": drawing._PAPER}
@@ -20,10 +20,10 @@ def run(decisions: str, seconds: tuple[float, ...] | None = None, ratios: tuple[
     """One letter a step: c computed, r reused, x planned to be reused but computed."""
     count = len(decisions)
     plan = Plan(tuple(1 - i / count for i in range(count)), tuple(letter in "rx" for letter in decisions), (0.0,) * count)
-    events = [Event(sigma, i, decisions[i] in "rx", decisions[i] == "r") for i, sigma in enumerate(plan.sigmas)]
+    events = tuple(Event(sigma, i, decisions[i] in "rx", decisions[i] == "r") for i, sigma in enumerate(plan.sigmas))
     spent = tuple(0.1 if letter == "r" else 0.4 for letter in decisions) if seconds is None else seconds
     found = tuple(1 - i / 50 for i in range(count)) if ratios is None else ratios
-    return replace(RunReport.of("flux", plan, events, spent, 0), ratios=found)
+    return RunReport(RunLabel("skipping", "flux"), plan, events, spent, 0, found)
 
 
 def is_colour(pixels: Pixels, colour: str) -> Pixels:
@@ -98,7 +98,9 @@ def test_the_headline_differs_with_the_run():
     measured, unmeasured = figure(run("crcr"))[speeds], figure(run("crcr", ()))[speeds]
     ink = [np.count_nonzero(picture.min(axis=-1) < 128) for picture in (measured, unmeasured)]
     assert ink[0] > 1.5 * ink[1] > 0
-    assert figure(replace(run("cccc"), curve=CALIBRATION))[speeds].min() == 255, "a calibration promises nothing"
+    assert figure(replace(run("cccc"), label=RunLabel("calibrating")))[speeds].min() == 255, "a calibration promises nothing"
+    named = replace(run("cccc"), label=RunLabel("skipping", "calibration"))
+    assert figure(named)[speeds].min() < 128, "a curve of that name is none"
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 200, 1000])
@@ -111,7 +113,7 @@ def test_runs_of_any_length_can_be_drawn(count: int, ratios: tuple[float, ...] |
 
 def test_a_long_name_does_not_run_into_the_figures():
     line = slice(80, 106), slice(drawing._HEAD_WIDTH + 26, 670)
-    assert figure(replace(run("crcr"), curve="x" * 100))[line].min() == 255
+    assert figure(replace(run("crcr"), label=RunLabel("skipping", "x" * 100)))[line].min() == 255
 
 
 def test_a_message_is_wrapped():

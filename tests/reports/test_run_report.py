@@ -8,15 +8,18 @@ from dataclasses import replace
 import pytest
 
 from magcache.planning.plan import Plan
-from magcache.reports.run_report import CALIBRATION, Event, RunReport
+from magcache.reports.run_report import Disturbance, Event, RunLabel, RunReport, size_of
+
+LABEL = RunLabel("skipping", "flux")
 
 
 def report(decisions: str, seconds: tuple[float, ...] = (), steps: int | None = None, residual_bytes: int = 0) -> RunReport:
     """A run written as one letter an evaluation: c computed, r reused, x planned to be reused but computed."""
-    events = [Event(1 - i / 50, i, planned=letter in "rx", reused=letter == "r") for i, letter in enumerate(decisions)]
+    events = tuple(Event(1 - i / 50, i, planned=letter in "rx", reused=letter == "r") for i, letter in enumerate(decisions))
     count = len(decisions) if steps is None else steps
-    plan = Plan(tuple(1 - i / 50 for i in range(count)), tuple(letter in "rx" for letter in decisions[:count]), (0.0,) * count)
-    return RunReport.of("flux", plan, events, seconds, residual_bytes)
+    reused = tuple(i > 0 and letter in "rx" for i, letter in enumerate(decisions.ljust(count, "c")[:count]))
+    plan = Plan(tuple(1 - i / 50 for i in range(count)), reused, (0.0,) * count)
+    return RunReport(LABEL, plan, events, seconds, residual_bytes)
 
 
 def test_counts():
@@ -28,7 +31,6 @@ def test_counts():
 def test_nothing_happened():
     run = report("")
     assert (run.evaluations, run.nfe, run.predicted, run.measured) == (0, 0, 1.0, None)
-    assert run.warning() is None
     assert run.line() == "MagCache: 0 evaluations · 0 reused · NFE 0 · predicted 1.00× · curve flux"
 
 
@@ -57,34 +59,13 @@ def test_line():
     assert "although" not in report("cr").line()
 
 
-def test_no_warning_when_something_was_reused():
-    assert report("cccr").warning() is None
-    assert report("ccxr").warning() is None
-
-
-@pytest.mark.parametrize(
-    ("run", "words"),
-    [
-        (report("cccc"), "With 4 steps there is little to skip"),
-        (report("cxxx"), "With 4 steps there is little to skip"),
-        (report("c" * 8 + "c" * 8, steps=8), "With 8 steps"),
-        (report("c" * 10 + "x" * 10), "the conditioning, the size or the patches changed between steps"),
-        (report("c" * 10), "raise speedup (MagCache Auto), or raise magcache_thresh"),
-    ],
-    ids=["few steps", "few steps refused", "few steps many evaluations", "refused", "nothing"],
-)
-def test_warning(run: RunReport, words: str):
-    warning = run.warning()
-    assert warning is not None
-    assert warning.startswith("MagCache: nothing was skipped")
-    assert words in warning
-
-
 def test_to_json():
     run = report("crx", (1.0, 0.25, 1.0), residual_bytes=64)
     document = json.loads(json.dumps(run.to_json(), allow_nan=False))
     assert document == {
+        "kind": "skipping",
         "curve": "flux",
+        "tuned": False,
         "steps": 3,
         "evaluations": 3,
         "nfe": 2,
@@ -101,7 +82,7 @@ def of_steps(*letters: str, planned: str, seconds: tuple[float, ...] = ()) -> Ru
     """A run with a group of evaluations for each step, as a sampler such as Heun makes."""
     plan = Plan(tuple(1 - i / 50 for i in range(len(planned))), tuple(letter == "r" for letter in planned), (0.0,) * len(planned))
     events = [Event(plan.sigmas[step], step, plan.reused[step], letter == "r") for step, group in enumerate(letters) for letter in group]
-    return RunReport.of("flux", plan, events, seconds, 0)
+    return RunReport(LABEL, plan, tuple(events), seconds, 0)
 
 
 def test_evaluations_of_a_step_are_put_together():
@@ -136,7 +117,7 @@ def test_status():
     assert report("ccrr", (1.0, 1.0, 0.25, 0.25), steps=28).status(4, 28) == "4 of 28 steps · 2 skipped · 1.6× so far"
     assert report("ccrr", (1.0, 1.0), steps=28).status(4, 28) == "4 of 28 steps · 2 skipped", "the device has not come that far"
     assert of_steps("c", "cc", "rr", "r", planned="ccrr").status(4, 4) == "4 of 4 steps · 2 skipped", "steps, not evaluations"
-    assert replace(report("cc"), curve=CALIBRATION).status(2, 28) == "2 of 28 steps · measuring"
+    assert replace(report("cc"), label=RunLabel("calibrating")).status(2, 28) == "2 of 28 steps · measuring"
 
 
 def test_table():
@@ -152,5 +133,50 @@ def test_table():
     assert unknown[1:] == ["   0   1.0000                            computed", "   1   0.9800                            not reached"]
 
 
-def test_a_calibration_is_not_warned_of():
-    assert replace(report("c" * 20), curve=CALIBRATION).warning() is None
+def test_a_corrected_step_is_told_as_one():
+    run = report("ccrc")
+    events = (*run.events[:3], replace(run.events[3], corrected=True))
+    assert replace(run, events=events).table().splitlines()[-1].endswith("  computed, corrected the steps before")
+    assert [step.corrected for step in replace(run, events=events).outcomes()] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        (RunLabel("skipping", "flux"), "curve flux"),
+        (RunLabel("skipping", "flux", tuned=True), "curve flux (tuned)"),
+        (RunLabel("full"), "curve none"),
+        (RunLabel("calibrating"), "measuring a curve"),
+        (RunLabel("skipping", "calibration"), "curve calibration"),
+        (RunLabel("skipping", "none"), "curve none"),
+    ],
+)
+def test_what_a_run_goes_by(label: RunLabel, text: str):
+    """A curve's name is only a name: one that is called `calibration` does not make a run one."""
+    run = replace(report("cr"), label=label)
+    assert f" · {text}" in run.line()
+    assert run.status(2, 2).endswith("measuring") == (label.kind == "calibrating")
+
+
+@pytest.mark.parametrize(
+    ("label", "fields"),
+    [
+        (RunLabel("calibrating"), {"kind": "calibrating", "curve": None, "tuned": False}),
+        (RunLabel("full", note="Few steps."), {"kind": "full", "curve": None, "tuned": False}),
+        (RunLabel("skipping", "mine", tuned=True), {"kind": "skipping", "curve": "mine", "tuned": True}),
+    ],
+)
+def test_the_label_in_json(label: RunLabel, fields: dict[str, object]):
+    document = replace(report("cr"), label=label).to_json()
+    assert {title: document[title] for title in fields} == fields
+
+
+def test_what_disturbed_a_run_does_not_change_its_figures():
+    run = report("crcr", (1.0, 0.1, 1.0, 0.1))
+    assert replace(run, disturbances=tuple(Disturbance)).to_json() == run.to_json()
+    assert run.disturbances == ()
+
+
+@pytest.mark.parametrize(("count", "text"), [(64, "0.0 MB"), (12_345_678, "12.3 MB"), (2_500_000_000, "2.50 GB")])
+def test_sizes(count: int, text: str):
+    assert size_of(count) == text
