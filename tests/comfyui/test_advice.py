@@ -52,7 +52,7 @@ def test_a_calibration_is_not_warned_of(decisions: str):
 
 
 def test_a_curve_that_is_called_calibration_is_warned_of_as_any_other():
-    assert "Raise" in told(report("c" * 20, Reason.ERROR_TOO_LARGE, label=RunLabel("skipping", "calibration"))).replace("raise", "Raise")
+    assert "raise magcache_thresh" in told(report("c" * 20, Reason.ERROR_TOO_LARGE, label=RunLabel("skipping", "calibration")))
 
 
 # Nothing was skipped
@@ -70,12 +70,12 @@ def test_a_curve_that_is_called_calibration_is_warned_of_as_any_other():
         (report("c" * 10 + "x" * 10), "the conditioning, the size or the patches changed between steps"),
         (
             report("c" * 20, Reason.NO_CURVE),
-            "because there is no curve for this model. Run it once with MagCache Calibration, or use MagCache Auto",
+            "there is no curve for this model. Run it once with MagCache Calibration",
         ),
         (report("c" * 4, Reason.NO_CURVE), "because there is no curve for this model"),
         (report("c" * 20, Reason.NOT_FALLING), "because the noise levels do not fall. Use a schedule whose sigmas fall"),
         (report("c" * 4, Reason.NOT_FALLING), "because the noise levels do not fall"),
-        (report("c" * 20, Reason.NO_STEP_ALLOWED), "because the settings allow no step to be skipped. Lower retention_ratio or start_step"),
+        (report("c" * 20, Reason.NO_STEP_ALLOWED), "settings allow no step to be skipped. Lower retention_ratio or start_step"),
         (report("c" * 4, Reason.NO_STEP_ALLOWED), "because the settings allow no step to be skipped"),
         (report("c" * 10, Reason.ERROR_TOO_LARGE), "For more speed raise magcache_thresh or magcache_K, or lower retention_ratio"),
         (report("c" * 20, Reason.NOT_COVERED), "Calibrate with the scheduler, shift and denoise of this run"),
@@ -110,7 +110,7 @@ def test_another_cache_is_named_before_all_else(decisions: str):
 
 def test_a_speedup_out_of_reach_is_told():
     text = told(report("ccr" * 4, Reason.LIMITED))
-    assert "8 evaluations" not in text and "12 evaluations · 4 reused" in text
+    assert "12 evaluations · 4 reused" in text
     assert text.endswith("With 12 steps no more than 1.5× can be planned.")
 
 

@@ -85,7 +85,7 @@ def test_a_report_tells_of_the_run_that_was(flux: Tiny):
     sample(flux, model, count=6, cfg=3.0)
     picture, text = report(model)
     headline, head, *rows = text.splitlines()
-    assert headline == log.texts[0].removeprefix("MagCache: ")
+    assert headline.startswith(log.texts[0].removeprefix("MagCache: ")) and "3 of only 6 steps" in headline
     assert head.split() == ["step", "sigma", "ratio", "error", "ms", "blocks"]
     assert [row.split()[-1] for row in rows] == ["computed", "computed", "reused", "reused", "computed", "reused"]
     assert [float(row.split()[1]) for row in rows] == pytest.approx([event.sigma for event in log.reports[0].events], abs=1e-4)
@@ -190,8 +190,8 @@ def test_two_experts_are_told_in_one_report():
     picture, text = report(first, second)
     assert picture.shape[1] == 2 * HEIGHT
     lines = [line for line in text.splitlines() if "evaluations" in line]
-    assert lines[0] == "model: " + of_first.texts[0].removeprefix("MagCache: ")
-    assert lines[1] == "model_2: " + of_second.texts[0].removeprefix("MagCache: ")
+    assert lines[0].startswith("model: " + of_first.texts[0].removeprefix("MagCache: "))
+    assert lines[1].startswith("model_2: " + of_second.texts[0].removeprefix("MagCache: "))
 
 
 def test_a_calibration_shows_the_curve_it_measured(flux: Tiny, curves_folder: Path):
