@@ -117,6 +117,8 @@ class GpuBench:
         """A whole run without MagCache, and one at each of `SPEEDUPS`."""
 
         def without() -> Figures:
+            if mode == "compiled":
+                subject.first_step(subject.sigmas())
             before = _graphs()
             sampled = subject.sample(subject.sigmas())
             return {
@@ -126,7 +128,7 @@ class GpuBench:
                 "graphs_compiled": _graphs() - before,
             }
 
-        plain = GpuMeasurement(f"{mode}/without", without, lambda: self._seconds(mode, self._workload.steps, 0))
+        plain = GpuMeasurement(f"{mode}/without", without, lambda: self._seconds(mode, self._workload.steps + 1, 0))
         return [plain, *(self._cached(f"{mode}/{speedup}x", subject, speedup) for speedup in SPEEDUPS)]
 
     def _cached(
@@ -166,7 +168,7 @@ class GpuBench:
         return plain["loop_seconds"] / sampled.loop_seconds if plain else None
 
     def _seconds(self, mode: str, full: int, skipped: int) -> float | None:
-        """Expected time of so many full and skipped steps; None if steps were not measured yet."""
+        """Expected time of `full` and `skipped` steps; None if steps were not measured yet."""
         steps = self._known.get(f"{mode}/steps")
         if steps is None:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,10 @@ class PlannedMode:
 
     def setup(self, run: RunFacts, store: CurveStore) -> RunSetup:
         return RunSetup(self.plan, RunLabel("skipping", self.curve))
+
+
+class _StoppedError(Exception):
+    """Ends a run after its first step."""
 
 
 class TimedEuler(comfy.samplers.KSAMPLER):
@@ -140,6 +144,15 @@ class Subject:
         """A full step, then `pairs` of a full and a skipped one. All are full without MagCache. `how` goes to `sample`."""
         sigmas = self.sigmas(1 + 2 * pairs)
         return self.sample(sigmas, alternating(sigmas.tolist()[:-1]) if magcache else None, **how)
+
+    def first_step(self, sigmas: torch.Tensor) -> None:
+        """Run the first step of a run over `sigmas`, without MagCache: what depends on the length of the schedule is compiled then."""
+
+        def stop() -> None:
+            raise _StoppedError
+
+        with suppress(_StoppedError):
+            self.sample(sigmas, each=stop)
 
     @contextmanager
     def block_calls(self) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""How users learn of runs: on the node, in the log, and over the websocket."""
+"""What users are told about runs: on the node, in the log, and, for programs, over the websocket."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..settings import FEW_STEPS
 
 log = logging.getLogger("magcache")
 _COLUMNS = 40
-"""Characters that fit into a line of a new node. The frontend would break words."""
+"""Characters that fit into a line of a node of the default width. The frontend would break words."""
 _BETWEEN, _GLUE = " · ", "\N{NO-BREAK SPACE}"
 
 _ADVICE = {
     Reason.NO_CURVE: "Run it once with MagCache Calibration, or use MagCache Auto, which calibrates a model by itself.",
     Reason.NOT_FALLING: "Use a schedule whose sigmas fall.",
-    Reason.TOO_SHORT: "Few-step (distilled) models already jump over what a cache would reuse.",
+    Reason.TOO_SHORT: "Few-step (distilled) models already leave out the steps that a cache would skip. Use more steps with other models.",
     Reason.NO_STEP_ALLOWED: "Lower retention_ratio or start_step, or raise end_step (MagCache); "
     "lower start_percent or raise end_percent (MagCache Auto).",
     Reason.ERROR_TOO_LARGE: "For more speed raise magcache_thresh or magcache_K, or lower retention_ratio.",
@@ -33,17 +33,20 @@ _ADVICE = {
 
 
 def advice(report: RunReport) -> str | None:
-    """What a user should know of a run that did not skip as asked; None if there is nothing."""
+    """What to tell the user about a run that did not skip as asked, and what to do; None if it went as asked."""
     if report.label.kind == "calibrating" or not report.events:
         return None
     if Disturbance.OTHER_CACHE in report.disturbances:
-        return "MagCache: another step cache (such as EasyCache) is on this model, so MagCache computed every step. Remove one of the two."
+        return (
+            "MagCache: another step cache (such as EasyCache) is on this model. From the step at which MagCache noticed it, every step "
+            "was computed. Remove one of the two."
+        )
     if report.reused:
         return _advice_on_skipping(report)
     if report.refused:
         return (
             "MagCache: nothing was skipped, because the conditioning, the size or the patches changed between steps and no "
-            "residual was safe to reuse."
+            "residual was safe to reuse. Prompt schedules, moving context windows and LoRAs whose strength changes do this."
         )
     reason = report.plan.reason
     if report.label.note:
@@ -56,7 +59,7 @@ def advice(report: RunReport) -> str | None:
 
 
 def _advice_on_skipping(report: RunReport) -> str | None:
-    """What to know of a run that skipped, though in another way than asked or at a price."""
+    """What to tell the user about a run that skipped less than asked, or that may change the picture a lot; None if it went as asked."""
     notes = [report.label.note] if report.label.note else []
     if report.plan.reason is Reason.LIMITED:
         notes.append(f"With {_steps(report.steps)} no more than {report.plan.speedup:.1f}× can be planned.")
@@ -84,24 +87,24 @@ def show(text: str, node: str | None) -> None:
 
 
 def _wrapped(line: str) -> str:
-    """Broken between the parts of a status where that is enough, else between words."""
+    """`line` in lines of at most 40 characters: broken between the parts of a status, within a long part between words."""
     glued = _BETWEEN.join(part.replace(" ", _GLUE) if len(part) < _COLUMNS else part for part in line.split(_BETWEEN))
     return textwrap.fill(glued, _COLUMNS, break_long_words=False, break_on_hyphens=False).replace(_GLUE, " ")
 
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Tells the user of the runs of one node."""
+    """Tells the user about the runs of one node."""
 
     node: str | None
     """Id of the node; None outside of a server."""
 
     def progress(self, text: str) -> None:
-        """Show how a run stands."""
+        """Show the progress of a run."""
         show(text, self.node)
 
     def finished(self, report: RunReport, text: str) -> None:
-        """Show and log what came of a run."""
+        """Show and log the result of a run, and send its report to programs that listen."""
         log.info(text)
         found = advice(report)
         if found:
@@ -114,7 +117,7 @@ class Notifier:
         self._send("magcache.calibration", path=str(path), curve=curve.to_json())
 
     def _send(self, event: str, **data: Any) -> None:
-        """An event for programs that listen on the websocket."""
+        """Send an event to programs that listen on the websocket."""
         server = getattr(PromptServer, "instance", None)
         if server is not None and self.node is not None:
             server.send_sync(event, {"node": self.node, **data})

@@ -163,7 +163,7 @@ class MagCachePatch:
         visible = {name: value for name, value in options.items() if name not in (_RUN, _EVALUATION)}
 
         def model() -> Any:
-            return executor(x, t, c_concat, c_crossattn, control, visible, **kwargs)
+            return executor(x, t, c_concat, c_crossattn, control, dict(visible), **kwargs)  # Some models write into it.
 
         stack = run.stack(executor.class_obj.diffusion_model) if run and present else None
         if present is None or stack is None or stack.family.refuses(options):

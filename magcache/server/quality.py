@@ -13,8 +13,8 @@ def compare_pictures(full: Sequence[Picture], pictures: Sequence[Picture]) -> Co
     """Compare each picture or frame with its reference in `full`. Raises `MagCacheError` if their numbers or sizes differ."""
     if not full or [picture.shape for picture in full] != [picture.shape for picture in pictures]:
         raise MagCacheError(
-            f"With all steps the workflow saved {_sizes(full)}, but {_sizes(pictures)} otherwise, which cannot be compared. "
-            "It must end with a node that saves or previews pictures or a video, always as many of the same size."
+            f"The workflow saved {_sizes(full)} with all steps but {_sizes(pictures)} otherwise, which cannot be compared. "
+            "It must end with a node that saves or previews pictures or a video, always the same number of the same size."
         )
     return Comparison.of(zip(full, pictures, strict=True))
 

@@ -31,7 +31,7 @@ def flux(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def wan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return _run(tmp_path_factory.mktemp("gpu") / "gpu.json", ModelName.wan, only="eager")
+    return _run(tmp_path_factory.mktemp("gpu") / "gpu.json", ModelName.wan)
 
 
 @pytest.fixture
@@ -89,11 +89,12 @@ def test_whole_runs_go_by_their_plan(entry: dict[str, Any]):
     assert figures["eager/2x extrapolated"]["residual_bytes"] == 2 * figures["eager/2x"]["residual_bytes"]
 
 
-def test_nothing_is_compiled_within_a_timed_run(flux: dict[str, Any]):
-    steps = flux["figures"]["compiled/steps"]
+@both
+def test_nothing_is_compiled_within_a_timed_run(entry: dict[str, Any]):
+    steps = entry["figures"]["compiled/steps"]
     assert steps["warm_up_without"]["graphs"] >= 1
     assert 1 <= steps["warm_up_with"]["graphs"] <= 3
-    assert all(figures.get("graphs_compiled", 0) == 0 for figures in flux["figures"].values())
+    assert all(figures.get("graphs_compiled", 0) == 0 for figures in entry["figures"].values())
 
 
 def test_an_interruption_loses_nothing_and_the_rest_can_be_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -50,6 +50,10 @@ def test_only_like_is_averaged(other: dict):
 def test_a_curve_without_products_is_not_averaged_with_one_that_has_them():
     with pytest.raises(CalibrationError, match="cannot be averaged"):
         averaged(replace(measured(0), products={}), measured(1))
+    bare = replace(averaged(replace(measured(0), products={}), replace(measured(1), products={})), products={})
+    assert bare.provenance["runs"] == 2, "two without products are alike"
+    with pytest.raises(CalibrationError, match="cannot be averaged"):
+        averaged(replace(measured(0, branches=("cond",)), products={}), bare)
 
 
 @pytest.mark.parametrize("runs", ["many", None, 0, -1, 1.5, 10**400, [2]], ids=str)

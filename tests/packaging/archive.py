@@ -1,4 +1,4 @@
-"""What the registry sends to users: the tracked files without those that .comfyignore names."""
+"""The archive that the registry sends to users: the tracked files without those in .comfyignore."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def archived_files() -> list[Path]:
-    """Relative to the repository. Told from the two ignore files, so that it also works where there is no git."""
+    """Paths relative to the repository. They follow from the two ignore files, so this works without git too."""
     lines = [line for name in (".gitignore", ".comfyignore") for line in (ROOT / name).read_text(encoding="utf-8").splitlines()]
     return sorted(_files_below(ROOT, GitIgnoreSpec.from_lines(lines)))
 

@@ -1,4 +1,4 @@
-"""What the Comfy registry is given: an archive, and facts and pictures for the node's page."""
+"""What the Comfy registry gets: an archive, and texts and pictures for the page of the node pack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Installed from a wheel, away from the repository, into an environment that has nothing else."""
+"""The wheel, installed in an environment without anything else, away from the repository."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from magcache import known_curves
 
 from .archive import archived_files, unpack_archive
 
-Run = Callable[..., str]
+Call = Callable[..., str]
+"""Runs a program with arguments; returns what it prints."""
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Call:
     """Runs a program of an environment in which the wheel and what its command line needs are installed."""
     folder = tmp_path_factory.mktemp("wheel")
     programs = folder / "env" / ("Scripts" if os.name == "nt" else "bin")
@@ -39,22 +40,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return lambda program, *arguments: called(programs / program, *arguments)
 
 
-def test_it_imports_without_torch(run: Run):
+def test_it_imports_without_torch(run: Call):
     place, torch = run("python", "-c", "import importlib.util as i, magcache; print(magcache.__file__, i.find_spec('torch'))").split()
     assert "env" in Path(place).parts and torch == "None"
 
 
-def test_the_curves_are_there(run: Run):
+def test_the_curves_are_there(run: Call):
     known = [curve["name"] for curve in json.loads(run("magcache", "curves", "--json"))]
     assert known == known_curves()
 
 
-def test_a_plan_is_made(run: Run):
+def test_a_plan_is_made(run: Call):
     plan = json.loads(run("magcache", "plan", "--curve", "flux", "--steps", "20", "--speedup", "2", "--json"))
     assert plan["nfe"] == 10 and len(plan["decisions"]) == 20
 
 
-def test_every_file_of_the_package_comes_along(run: Run):
+def test_every_file_of_the_package_comes_along(run: Call):
     code = "import magcache, pathlib; print(pathlib.Path(magcache.__file__).parents[1])"
     packages = Path(run("python", "-c", code).strip())
     assert [file for file in archived_files() if file.parts[0] == "magcache" and not (packages / file).exists()] == []

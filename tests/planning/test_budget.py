@@ -132,6 +132,14 @@ def test_every_shipped_curve_gives_a_plan_that_starts_dense_and_computes_the_las
     assert sum(step < third for step in plan.computed) >= sum(third <= step < 2 * third for step in plan.computed)
 
 
+@pytest.mark.parametrize("name", ["measured", "published"])
+def test_by_default_residuals_are_reused_as_suits_the_curve(curve: MagnitudeCurve, name: str):
+    chosen, reuse = (curve, "extrapolate") if name == "measured" else (load_curve("flux"), "hold")
+    for plan_of in (lambda **more: plan_budget(chosen, SIGMAS, nfe=10, **more), lambda **more: plan_speedup(chosen, SIGMAS, 2.0, **more)):
+        assert plan_of() == plan_of(reuse=reuse)
+        assert plan_of() != plan_of(reuse="scale")
+
+
 def test_only_the_computed_step_after_a_gap_corrects(curve: MagnitudeCurve):
     plan = plan_budget(curve, SIGMAS, nfe=10, is_euler=True)
     corrected = {step for step in range(20) if plan.correction(step)}

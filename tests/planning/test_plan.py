@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import pytest
@@ -49,7 +50,9 @@ def with_step(step: int, value: Any, other: Any) -> tuple[Any, ...]:
         ({"sigmas": (1.0, 0.8, 0.9, 0.4, 0.2)}, "Step 2 is the first of a falling stretch"),
         ({"sigmas": (1.0, 0.8, 0.8, 0.4, 0.2)}, "Step 2 is the first of a falling stretch"),
         ({"recipes": with_step(1, ((2, 1.0),), ((0, 1.0),))}, "Step 1 takes 1.0 of the residual of step 2"),
-        ({"recipes": with_step(1, ((-1, 1.0),), ((0, 1.0),))}, "Step 1 takes 1.0 of the residual of step -1"),
+        ({"recipes": with_step(1, ((3, 1.0),), ((0, 1.0),))}, "Step 1 takes 1.0 of the residual of step 3"),
+        ({"recipes": with_step(1, ((1, 1.0),), ((0, 1.0),))}, "Step 1 takes 1.0 of the residual of step 1"),
+        ({"reused": CCRRC, "recipes": with_step(2, ((-1, 1.0),), ((0, 1.0),))}, "Step 2 takes 1.0 of the residual of step -1"),
         ({"recipes": with_step(4, ((2, 1.0),), ((0, 1.0),))}, "Step 4 takes 1.0 of the residual of step 2"),
         ({"recipes": with_step(2, ((0, math.inf),), ((0, 1.0),))}, "Step 2 takes inf of the residual of step 0"),
         ({"recipes": with_step(2, ((0, 2.0), (0, math.nan)), ((0, 1.0),))}, "Step 2 takes nan of the residual of step 0"),
@@ -57,6 +60,7 @@ def with_step(step: int, value: Any, other: Any) -> tuple[Any, ...]:
         ({"corrections": with_step(4, Correction(0.5, ((3, 1.0),)), None)}, "Step 4 has a correction of gain 0.5"),
         ({"corrections": with_step(3, Correction(math.nan, ((0, 1.0),)), None)}, "Step 3 has a correction of gain nan"),
         ({"corrections": with_step(3, Correction(0.5, ((2, 1.0),)), None)}, "Step 3 takes 1.0 of the residual of step 2"),
+        ({"corrections": with_step(3, Correction(0.5, ((3, 1.0),)), None)}, "Step 3 takes 1.0 of the residual of step 3"),
         ({"corrections": with_step(3, Correction(0.5, ((0, math.inf),)), None)}, "Step 3 takes inf of the residual of step 0"),
     ],
 )
@@ -80,7 +84,9 @@ def test_recipes_of_computed_steps_are_not_looked_at():
 def test_a_long_plan_is_checked_in_no_time():
     sigmas = tuple(1 - step / 20_000 for step in range(20_000))
     reused = tuple(step % 4 > 0 for step in range(20_000))
+    begin = time.process_time()
     assert Plan(sigmas, reused, (0.0,) * 20_000).nfe == 5_000
+    assert time.process_time() - begin < 2, "not in the square of its steps, which takes minutes"
 
 
 # What it says of its steps

@@ -87,11 +87,12 @@ def test_joined_plans_draw_on_their_own_steps():
     assert replace(joined([other, other]), reason=None) == joined([other, other])
 
 
-def test_joined_plans_give_a_reason_only_if_nothing_is_skipped():
-    short, late = plan_of((1.0,), "c", Reason.NO_STEP_ALLOWED), plan_of((0.9, 0.5), "cc", Reason.ERROR_TOO_LARGE)
-    assert joined([short, late]).reason is Reason.NO_STEP_ALLOWED
-    assert joined([plan_of((1.0,), "c"), late]).reason is Reason.ERROR_TOO_LARGE
-    assert joined([short, plan_of((0.9, 0.5), "cr")]).reason is None
+def test_joined_plans_say_why_the_first_of_them_skips_less_than_asked():
+    skipping, limited = plan_of((0.9, 0.5), "cr"), plan_of((0.9, 0.5), "cr", Reason.LIMITED)
+    late = plan_of((0.9, 0.5), "cc", Reason.ERROR_TOO_LARGE)
+    assert joined([skipping, skipping]).reason is None
+    assert joined([skipping, late]).reason is joined([late, limited]).reason is Reason.ERROR_TOO_LARGE
+    assert joined([skipping, limited]).reason is joined([limited, late]).reason is Reason.LIMITED
 
 
 # To which stretch an evaluation belongs

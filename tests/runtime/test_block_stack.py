@@ -95,7 +95,12 @@ class Odd(Model):
             return image
         if self.way == "no blocks":
             return self.heads.image(image).sum() + self.heads.sound(sound).sum()
-        image, sound = self.trunk.early[0](image, sound)
+        if self.way == "tokens in a tuple":
+            image, sound = self.trunk.early[0]((image, sound))
+        else:
+            image, sound = self.trunk.early[0](image, sound)
+        if self.way == "a tail by name":
+            return self.heads.image(input=image).sum() + self.heads.sound(sound).sum()
         if self.way == "one tail":
             return self.heads.image(image)
         if self.way == "a tail twice":
@@ -117,11 +122,15 @@ class Odd(Model):
         ("a tail twice", False, False),
         ("more tokens", False, False),
         ("other dimensions", False, False),
+        ("tokens in a tuple", False, False),
+        ("a tail by name", False, False),
     ],
 )
 def test_a_forward_that_does_not_go_as_the_family_says_has_no_residual(way: str, seen: bool, skipped: bool):
     model = Odd()
     model.way = way
+    if way == "tokens in a tuple":
+        model.trunk.early[0] = nn.Identity()
     with BlockStack(model, FAMILY).watched() as capture:
         model(*inputs())
         assert (capture.residual is not None, capture.skipped) == (seen, skipped)

@@ -1,4 +1,4 @@
-"""One forward within an evaluation: skipped, computed, corrected, or refused so that the whole evaluation is computed again."""
+"""Evaluations and their forwards: skipped, computed, corrected, or computed again as a whole if one of them cannot follow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from magcache import Plan
 from magcache.planning.plan import Correction
 from magcache.reports.run_report import Disturbance, RunReport
 from magcache.runtime.block_stack import BlockStack
-from magcache.runtime.forward import run_forward
+from magcache.runtime.forward import run_evaluation, run_forward
 from magcache.runtime.recorder import Recorder
 from magcache.runtime.residuals import StaleResidualError
 from magcache.runtime.session import Evaluation, Session
@@ -23,7 +23,7 @@ Tokens = tuple[torch.Tensor, torch.Tensor]
 
 
 class Host:
-    """Runs evaluations of one batch or of several, as ComfyUI does: a stale one is computed again as a whole."""
+    """Runs evaluations of one batch or of several, as ComfyUI does."""
 
     def __init__(self, plan: Plan, model: Model | None = None, recorder: Recorder | None = None) -> None:
         self.model = model or Model()
@@ -33,15 +33,14 @@ class Host:
         """Evaluations that were computed again."""
 
     def evaluate(self, sigma: float, *batches: tuple[Sequence[Hashable] | None, Tokens], call: Hashable = "call") -> list[torch.Tensor]:
-        evaluation = self.session.begin(call, sigma, CPU)
-        try:
-            results = [self.forward(evaluation, keys, tokens, sigma) for keys, tokens in batches]
-        except StaleResidualError:
-            self.again += 1
-            evaluation = self.session.recompute(evaluation, call)
-            results = [self.forward(evaluation, keys, tokens, sigma) for keys, tokens in batches]
-        if hasattr(evaluation, "finish"):
-            evaluation.finish()
+        attempts: list[Evaluation] = []
+
+        def forwards(evaluation: Evaluation) -> list[torch.Tensor]:
+            attempts.append(evaluation)
+            return [self.forward(evaluation, keys, tokens, sigma) for keys, tokens in batches]
+
+        results = run_evaluation(self.session, call, sigma, CPU, forwards)
+        self.again += len(attempts) - 1
         return results
 
     def forward(self, evaluation: Evaluation, keys: Sequence[Hashable] | None, tokens: Tokens, sigma: float) -> torch.Tensor:

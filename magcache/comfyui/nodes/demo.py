@@ -16,7 +16,7 @@ _CHECKPOINTS = Path(world.__file__).parent / "checkpoints"
 
 
 def register_checkpoints() -> None:
-    """Let Load Diffusion Model offer the demo's model, behind the user's own."""
+    """Let Load Diffusion Model list the demo's model, after the user's own."""
     folder_paths.add_model_folder_path("diffusion_models", str(_CHECKPOINTS))
 
 
@@ -27,8 +27,8 @@ class MagCacheDemoText(io.ComfyNode):
             node_id="MagCacheDemoText",
             display_name="MagCache Demo Text",
             category="MagCache/demo",
-            description="Encodes a prompt of the demo's small world, such as 'a red star on sand'.",
-            inputs=[io.String.Input("text", multiline=True, tooltip="Shape, colour and background. Empty for the negative prompt.")],
+            description="Encodes a prompt for the demo's tiny model, such as 'a red star on sand'.",
+            inputs=[io.String.Input("text", multiline=True, tooltip="A shape, a colour and a background. Empty for the negative prompt.")],
             outputs=[io.Conditioning.Output(display_name="conditioning", tooltip="The encoded prompt, for a sampler.")],
         )
 
@@ -45,8 +45,8 @@ class MagCacheDemoDecode(io.ComfyNode):
             node_id="MagCacheDemoDecode",
             display_name="MagCache Demo Decode",
             category="MagCache/demo",
-            description="Turns the latents of the demo's tiny model into pictures; exact, without a VAE.",
-            inputs=[io.Latent.Input("samples", tooltip="Latents of the demo's model.")],
+            description="Turns the latents of the demo's tiny model into pictures, exactly and without a VAE.",
+            inputs=[io.Latent.Input("samples", tooltip="Latents of the demo's tiny model.")],
             outputs=[io.Image.Output(display_name="image", tooltip="One picture for each latent.")],
         )
 

@@ -1,4 +1,4 @@
-"""The node by which `magcache tune` leaves its result on a server."""
+"""The node with which `magcache tune` saves its result on a server."""
 
 from __future__ import annotations
 
@@ -18,31 +18,48 @@ class MagCachePreset(io.ComfyNode):
             node_id="MagCachePreset",
             display_name="MagCache Preset",
             category="MagCache",
-            description="Keeps settings for a curve in models/magcache/presets. MagCache Auto takes them where its speedup is 0.",
+            description="Saves settings for a curve in models/magcache/presets. MagCache Auto uses them if its speedup is 0.",
             search_aliases=["magcache tune", "tuned settings"],
             is_output_node=True,
             is_dev_only=True,
             inputs=[
                 io.Combo.Input("curve", options=curve_store().names(), tooltip="The curve that MagCache Auto uses for the model."),
-                io.Float.Input("speedup", default=2.0, min=1.0, max=4.0, step=0.1, tooltip="How many times faster sampling shall be."),
-                io.Combo.Input("reuse", options=list(get_args(Reuse)), default="extrapolate", tooltip="How a residual is reused."),
+                io.Float.Input(
+                    "speedup",
+                    default=2.0,
+                    min=1.0,
+                    max=4.0,
+                    step=0.1,
+                    tooltip="How many times faster sampling should be: steps per computed step.",
+                ),
+                io.Combo.Input(
+                    "reuse",
+                    options=list(get_args(Reuse)),
+                    default="extrapolate",
+                    tooltip="How a residual is reused, as on MagCache Auto.",
+                ),
                 io.Float.Input(
                     "start_percent",
                     default=0.0,
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Steps before this part of the schedule are computed.",
+                    tooltip="Fraction of the schedule, 0 to 1. Steps before it are computed.",
                 ),
                 io.Float.Input(
-                    "end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Steps after this part of the schedule are computed."
+                    "end_percent",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Fraction of the schedule, 0 to 1. Steps after it are computed.",
                 ),
             ],
         )
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> float:
-        """Never answered from ComfyUI's cache: the file may have been deleted since."""
+        """Another value each time, so that ComfyUI always runs the node: the file may have been deleted since."""
         return time.monotonic()
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The nodes that look back: what MagCache did in a run, and how far its pictures are from others."""
+"""The nodes that show results: what MagCache did in a run, and how much pictures differ from a reference."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class MagCacheReport(io.ComfyNode):
             display_name="MagCache Report",
             category="MagCache",
             description="Shows what MagCache did in the last run of a model: which steps were computed and which reused, the magnitude "
-            "curve, the time of each step, and the speed-up predicted and measured.",
+            "curve, the time of each step, and the predicted and the measured speed-up.",
             search_aliases=["magcache statistics", "magnitude curve", "speed-up", "skipped steps", "benchmark"],
             inputs=[
                 io.Model.Input("model", tooltip="The model that was sampled, from a MagCache node or any node after it."),
                 io.MatchType.Input(
                     "after",
                     template=_ANYTHING,
-                    tooltip="What comes out of the sampler: its latent, or pictures made of it. So the report waits for the run.",
+                    tooltip="What comes out of the sampler: its latent, or pictures made from it. It makes the report wait for the run.",
                 ),
-                io.Model.Input("model_2", optional=True, tooltip="A second model of the same run, such as Wan 2.2's low noise expert."),
+                io.Model.Input("model_2", optional=True, tooltip="A second model of the workflow, such as Wan 2.2's low noise expert."),
             ],
             outputs=[
                 io.Image.Output(display_name="figure", tooltip="The report as a picture."),
                 io.String.Output(display_name="text", tooltip="The report as text, with a line for each step."),
-                io.MatchType.Output(template=_ANYTHING, display_name="after", tooltip="What came in as 'after', unchanged."),
+                io.MatchType.Output(template=_ANYTHING, display_name="after", tooltip="The input 'after', unchanged."),
             ],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
@@ -71,17 +71,20 @@ class MagCacheCompare(io.ComfyNode):
             node_id="MagCacheCompare",
             display_name="MagCache Compare",
             category="MagCache",
-            description="Tells how far pictures or a video are from a reference: PSNR, SSIM, LPIPS where its weights are there, "
+            description="Measures how much pictures or a video differ from a reference: PSNR, SSIM, LPIPS if its weights are installed, "
             "and a picture of the difference.",
             search_aliases=["psnr", "ssim", "lpips", "image difference", "compare images", "compare videos", "quality"],
             inputs=[
-                io.Image.Input("reference", tooltip="What the pictures should look like, such as the same run without MagCache."),
-                io.Image.Input("images", tooltip="The pictures, or the frames of a video, to compare with it: as many and as large."),
-                io.Int.Input("gain", default=8, min=1, max=255, tooltip="So many times the difference is amplified to be seen."),
+                io.Image.Input("reference", tooltip="The pictures to compare with, such as those of the same run without MagCache."),
+                io.Image.Input(
+                    "images",
+                    tooltip="The pictures, or the frames of a video, to compare. Number and size must be those of the reference.",
+                ),
+                io.Int.Input("gain", default=8, min=1, max=255, tooltip="Factor by which the difference is amplified in the picture."),
             ],
             outputs=[
                 io.Image.Output(display_name="comparison", tooltip="Reference, image and difference side by side, for each picture."),
-                io.String.Output(display_name="text", tooltip="The figures as text."),
+                io.String.Output(display_name="text", tooltip="PSNR, SSIM and LPIPS as text."),
                 io.Float.Output(display_name="psnr", tooltip="Mean PSNR in dB; higher is closer. 100 stands for equal pictures."),
                 io.Float.Output(display_name="ssim", tooltip="Mean SSIM; 1 is the same."),
             ],
@@ -102,7 +105,7 @@ class MagCacheCompare(io.ComfyNode):
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """What there is to say of one run."""
+    """The report of one run."""
 
     line: str
     text: str
@@ -127,13 +130,12 @@ def _why_no_run(model: Any) -> str:
     if patch_of(model) is None:
         return (
             "There is no MagCache on this model. Connect the model that comes out of a MagCache node. "
-            "A MagCache node that is switched off (speedup 1, magcache_thresh 0 or magcache_K 0) leaves the model as it is."
+            "A MagCache node that is switched off (speedup 1, magcache_thresh 0 or magcache_K 0) takes MagCache off the model."
         )
     if family_of(model) is None:
-        return "MagCache does not know the architecture of this model yet, so it ran in full."
+        return "MagCache does not know the architecture of this model yet, so it ran in full. To add it see docs/add_a_family.md."
     return (
-        "No sampling with this model has ended yet. Connect 'after' to what comes out of the sampler that uses the model, "
-        "and run the workflow."
+        "No sampling with this model has ended yet. Connect 'after' to an output of the sampler that uses the model, and run the workflow."
     )
 
 
@@ -142,16 +144,16 @@ def _previews(pictures: torch.Tensor, text: str, cls: type[io.ComfyNode]) -> dic
 
 
 def _as_images(pictures: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """Pictures (count, height, width, 3) as ComfyUI has them, 0 to 1."""
+    """Pictures (count, height, width, 3), 0 to 255, as ComfyUI's image tensor, 0 to 1."""
     return torch.from_numpy(pictures).float().div_(255)
 
 
 def _check_alike(reference: torch.Tensor, images: torch.Tensor) -> None:
-    """Raise `PictureError` unless both are as many pictures of one size."""
+    """Raise `PictureError` unless both have the same number of pictures of the same size."""
     if reference.shape != images.shape:
         raise PictureError(
             f"Given {_described(images)} in 'images', expected {_described(reference)}, as in 'reference'. "
-            "Make both with the same size and length, or scale or cut one of them first."
+            "Make both with the same size and length, or scale or crop one of them first."
         )
 
 
@@ -161,7 +163,7 @@ def _described(pictures: torch.Tensor) -> str:
 
 
 def _pairs(reference: torch.Tensor, images: torch.Tensor) -> Iterator[tuple[Picture, Picture]]:
-    """Each reference with its picture, in 8 bits as Save Image writes them. Moves the node's progress bar."""
+    """Each reference with its picture, in 8 bits per channel, as Save Image writes them. Moves the node's progress bar."""
     bar = comfy.utils.ProgressBar(len(images))
     for one, other in zip(reference, images, strict=True):
         comfy.model_management.throw_exception_if_processing_interrupted()

@@ -1,4 +1,4 @@
-"""The nodes. Each only gathers its inputs and hands them on."""
+"""The nodes that speed a model up, calibrate it or compile it. Each only gathers its inputs and hands them on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def _cache_device() -> io.Combo.Input:
         default="auto",
         optional=True,
         advanced=True,
-        tooltip="Where residuals are kept: 'auto' uses the GPU while they take little of its free memory.",
+        tooltip="Where residuals are kept: 'device' is the GPU, 'cpu' is main memory. 'auto' is the GPU, unless one residual takes more "
+        "than a quarter of its free memory.",
     )
 
 
@@ -40,7 +41,8 @@ class MagCache(io.ComfyNode):
             node_id="MagCache",
             display_name="MagCache",
             category="MagCache",
-            description="Makes a diffusion transformer 2 to 3 times faster: skips its blocks at steps where they change little.",
+            description="Makes a diffusion transformer 2 to 3 times faster by the published rule: the blocks of a step are skipped, and "
+            "the last residual is reused, while the accumulated magnitude error is within a threshold.",
             search_aliases=["magnitude cache", "step cache", "speed up", "teacache", "easycache", "faster sampling"],
             inputs=[
                 io.Model.Input("model", tooltip="The model to speed up, from Load Diffusion Model or a LoRA loader."),
@@ -48,7 +50,8 @@ class MagCache(io.ComfyNode):
                     "model_type",
                     options=[AUTO, *curve_store().names()],
                     default=AUTO,
-                    tooltip="The magnitude curve to go by. 'auto' recognises the model and prefers your own calibration of it.",
+                    tooltip="The magnitude curve to plan with. 'auto' takes your own calibration of this model, else the published curve "
+                    "of a model that it recognises.",
                 ),
                 io.Float.Input(
                     "magcache_thresh",
@@ -56,7 +59,7 @@ class MagCache(io.ComfyNode):
                     min=0.0,
                     max=10.0,
                     step=0.01,
-                    tooltip="How much error may add up before a step is computed again. Higher is faster; 0 switches MagCache off.",
+                    tooltip="Largest accumulated magnitude error at which a step is skipped. Higher is faster; 0 switches MagCache off.",
                 ),
                 io.Float.Input(
                     "retention_ratio",
@@ -64,14 +67,14 @@ class MagCache(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="The part of the steps, from the first, that is always computed. They decide what the picture shows.",
+                    tooltip="Fraction of the steps, from the first, that is always computed. These steps decide the composition.",
                 ),
                 io.Int.Input(
                     "magcache_K",
                     default=_PUBLISHED.max_skip,
                     min=0,
                     max=100,
-                    tooltip="At most so many steps in a row are skipped. Higher is faster; 0 switches MagCache off.",
+                    tooltip="The most steps in a row that are skipped. Higher is faster; 0 switches MagCache off.",
                 ),
                 io.Int.Input(
                     "start_step",
@@ -91,7 +94,7 @@ class MagCache(io.ComfyNode):
                 ),
                 _cache_device(),
             ],
-            outputs=[io.Model.Output(display_name="model", tooltip="The same model with MagCache on it.")],
+            outputs=[io.Model.Output(display_name="model", tooltip="The same model, with MagCache on it.")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -130,8 +133,8 @@ class MagCacheAuto(io.ComfyNode):
             node_id="MagCacheAuto",
             display_name="MagCache Auto",
             category="MagCache",
-            description="Makes a diffusion transformer as much faster as you ask for, with the least possible change to the picture. "
-            "A model it has not met calibrates itself on its first run.",
+            description="Makes sampling as many times faster as you ask for, and changes the picture as little as it can. The first run "
+            "of a model calibrates it: nothing is skipped, and the curve is saved for later runs.",
             search_aliases=["magcache", "magnitude cache", "step cache", "speed up", "teacache", "easycache", "faster sampling"],
             inputs=[
                 io.Model.Input("model", tooltip="The model to speed up, from Load Diffusion Model or a LoRA loader."),
@@ -142,8 +145,8 @@ class MagCacheAuto(io.ComfyNode):
                     max=4.0,
                     step=0.1,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="How many times faster sampling shall be. 1 switches MagCache off; 2 is a good start; "
-                    "0 takes what was tuned for this model.",
+                    tooltip="How many times faster sampling should be: steps per computed step. 1 switches MagCache off; 2 is a good "
+                    "start; 0 takes the settings that 'magcache tune' found for this model.",
                 ),
                 io.Combo.Input(
                     "curve",
@@ -151,7 +154,7 @@ class MagCacheAuto(io.ComfyNode):
                     default=AUTO,
                     optional=True,
                     advanced=True,
-                    tooltip="The curve to plan by. 'auto' uses the calibration of this model and makes one if there is none.",
+                    tooltip="The curve to plan with. 'auto' takes the calibration of this model; if there is none, the run makes one.",
                 ),
                 io.Combo.Input(
                     "reuse",
@@ -159,19 +162,20 @@ class MagCacheAuto(io.ComfyNode):
                     default=AUTO,
                     optional=True,
                     advanced=True,
-                    tooltip="How a residual is reused: as it was, scaled, or carried on from the last two.",
+                    tooltip="How a residual is reused: 'hold' adds it unchanged, 'scale' scales it, 'extrapolate' continues from the last "
+                    "two computed steps. 'auto' extrapolates with a calibration and holds with a published curve.",
                 ),
                 _cache_device(),
                 io.Float.Input(
                     "start_percent", default=0.0, min=0.0, max=1.0, step=0.01, optional=True, advanced=True,
-                    tooltip="Steps before this part of the schedule are computed.",
+                    tooltip="Fraction of the schedule, 0 to 1. Steps before it are computed.",
                 ),
                 io.Float.Input(
                     "end_percent", default=1.0, min=0.0, max=1.0, step=0.01, optional=True, advanced=True,
-                    tooltip="Steps after this part of the schedule are computed.",
+                    tooltip="Fraction of the schedule, 0 to 1. Steps after it are computed.",
                 ),
             ],
-            outputs=[io.Model.Output(display_name="model", tooltip="The same model with MagCache on it.")],
+            outputs=[io.Model.Output(display_name="model", tooltip="The same model, with MagCache on it.")],
             hidden=[io.Hidden.unique_id],
         )  # fmt: skip
 
@@ -193,31 +197,34 @@ class MagCacheCalibration(io.ComfyNode):
             node_id="MagCacheCalibration",
             display_name="MagCache Calibration",
             category="MagCache",
-            description="Measures the magnitude curve of a model during one ordinary run and saves it for MagCache.",
+            description="Measures the magnitude curve of a model in one run that skips nothing, and saves it for the other MagCache nodes.",
             search_aliases=["magnitude cache calibration", "magcache measure curve"],
             inputs=[
-                io.Model.Input("model", tooltip="The model to measure, with the LoRAs you use it with."),
+                io.Model.Input("model", tooltip="The model to measure, with the LoRAs that you use."),
                 io.Combo.Input(
                     "model_type",
                     options=[AUTO, *ALIASES, *curve_store().names()],
                     default=AUTO,
-                    tooltip="What the model is. It only names the calibration; 'auto' recognises it.",
+                    tooltip="What the model is. A curve without a name of your own is named after it; 'auto' recognises the model.",
                 ),
                 io.String.Input(
                     "name",
                     default="",
                     optional=True,
-                    tooltip="Name to save the curve under, in models/magcache. Empty: a name of the model's own.",
+                    tooltip="Name of the curve in models/magcache. Empty: a name that is made from the model.",
                 ),
                 io.Boolean.Input(
                     "average",
                     default=False,
                     optional=True,
                     advanced=True,
-                    tooltip="Average with the curve that is already saved under this name, so that several prompts count.",
+                    tooltip="Average the new measurement with the saved curve of this name, so that several prompts count. Steps, sampler, "
+                    "scheduler, shift and CFG must be the same.",
                 ),
             ],
-            outputs=[io.Model.Output(display_name="model", tooltip="The same model. Sample with it once; nothing is skipped.")],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The same model. Sample with it once: nothing is skipped, a curve is saved.")
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -249,16 +256,16 @@ class CompileModel(io.ComfyNode):
                     "mode",
                     options=["default", "max-autotune", "max-autotune-no-cudagraphs", "reduce-overhead"],
                     default="default",
-                    tooltip="How hard the compiler tries. Only the inductor backend has modes.",
+                    tooltip="How much the compiler optimises. Only the backend 'inductor' has modes.",
                 ),
                 io.Combo.Input(
                     "backend",
                     options=["inductor", "cudagraphs", "eager", "aot_eager"],
                     default="inductor",
-                    tooltip="What turns the traced model into fast code.",
+                    tooltip="The compiler that turns the traced model into code. 'inductor' makes fast code.",
                 ),
-                io.Boolean.Input("fullgraph", default=False, tooltip="Fail instead of splitting the model where it cannot be traced."),
-                io.Boolean.Input("dynamic", default=False, tooltip="Compile once for all sizes instead of once for each."),
+                io.Boolean.Input("fullgraph", default=False, tooltip="Raise an error instead of splitting the model where tracing fails."),
+                io.Boolean.Input("dynamic", default=False, tooltip="Compile once for all picture sizes instead of once for each size."),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model, compiled when it first runs.")],
         )
