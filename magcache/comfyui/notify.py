@@ -12,7 +12,7 @@ from server import PromptServer
 
 from ..curves.curve import MagnitudeCurve
 from ..planning.plan import Reason
-from ..reports.run_report import Disturbance, RunReport
+from ..reports.run_report import CALIBRATION_EVENT, REPORT_EVENT, Disturbance, RunReport
 from ..settings import FEW_STEPS
 
 log = logging.getLogger("magcache")
@@ -110,11 +110,11 @@ class Notifier:
         if found:
             log.warning(found)
         show((found or text).removeprefix("MagCache: "), self.node)
-        self._send("magcache.report", report=report.to_json())
+        self._send(REPORT_EVENT, report=report.to_json())
 
     def calibrated(self, curve: MagnitudeCurve, path: Path) -> None:
         """Send a new curve to programs that listen."""
-        self._send("magcache.calibration", path=str(path), curve=curve.to_json())
+        self._send(CALIBRATION_EVENT, path=str(path), curve=curve.to_json())
 
     def _send(self, event: str, **data: Any) -> None:
         """Send an event to programs that listen on the websocket."""

@@ -16,6 +16,10 @@ Kind = Literal["skipping", "calibrating", "full"]
 """What a run is for: to skip steps, to measure a curve, or neither."""
 
 
+REPORT_EVENT, CALIBRATION_EVENT = "magcache.report", "magcache.calibration"
+"""Names under which a host sends the report of a run, and a new curve, to programs that listen."""
+
+
 class Disturbance(str, Enum):
     """Something beside MagCache that took part in a run."""
 

@@ -12,12 +12,11 @@ from typing import Any, cast
 import websocket
 
 from ..errors import MagCacheError
+from ..reports.run_report import CALIBRATION_EVENT, REPORT_EVENT
 
 OnStep = Callable[[int, int], None]
 """Called with the number of finished steps and the number of all steps."""
 
-RUN_REPORT, CALIBRATION = "magcache.report", "magcache.calibration"
-"""Types of the events that MagCache nodes send (`magcache.comfyui.notify`)."""
 _websocket: Any = websocket  # It has no types.
 _SILENCE_SECONDS = 10
 """After this long without a message the client asks whether the workflow is still in the queue."""
@@ -105,9 +104,9 @@ class EventStream:
             elif isinstance(event, NodeText):
                 found.texts.setdefault(event.node, []).append(event.text)
             # MagCache's events go to every client and name no prompt, but a server runs one workflow at a time.
-            elif started and event.type == RUN_REPORT:
+            elif started and event.type == REPORT_EVENT:
                 found.reports.append(event.data["report"])
-            elif started and event.type == CALIBRATION:
+            elif started and event.type == CALIBRATION_EVENT:
                 found.calibrations.append(event.data)
             elif event.data.get("prompt_id") != prompt_id:
                 continue

@@ -10,8 +10,7 @@ pytest.importorskip("diffusers")
 
 from safetensors.torch import load_file
 
-from benchmarks.small import convert
-from benchmarks.small import emoji_art, emoji_model, muon
+from benchmarks.small import convert, emoji_art, emoji_model, muon
 from benchmarks.small import emoji_world as world
 from benchmarks.small.gradients import GraphedLearn, Task, learn
 from benchmarks.small.train_emoji import Schedule
