@@ -48,8 +48,6 @@ class CalibrationMode:
         )
 
     def _conclude(self, report: RunReport, recorder: Recorder, run: RunFacts, store: CurveStore) -> Conclusion:
-        if not report.events:
-            return Conclusion("")
         _check_measurable(report, recorder, run)
         kind = ALIASES.get(self.model_type, self.model_type)
         kind = run.kind if kind == AUTO else kind
@@ -61,8 +59,7 @@ class CalibrationMode:
             "latent": list(run.model.latent),
             "cfg": run.guidance,
         }
-        measured = recorder.sigmas
-        name = (self.name or f"{kind}-{run.fingerprint[:8]}") + (_part(measured, run) if measured else "")
+        name = (self.name or f"{kind}-{run.fingerprint[:8]}") + _part(recorder.sigmas, run)
         curve = recorder.curve(name, run.family.name, provenance)
         if self.average and curve.name in store.own_files():
             curve = averaged(store.load(curve.name, curve.steps), curve)
@@ -91,7 +88,9 @@ def _check_measurable(report: RunReport, recorder: Recorder, run: RunFacts) -> N
 
 
 def _part(measured: list[float], run: RunFacts) -> str:
-    """What to add to a curve's name if the run was a part of a schedule."""
+    """What to add to a curve's name if the run was a part of a schedule; `measured` are the sigmas that were seen."""
+    if not measured:
+        return ""
     reaches_end = run.closing_sigma == 0 and measured[-1] < _WHOLE_END * run.sigma_max
     if reaches_end:
         return "" if measured[0] > _WHOLE_BEGIN * run.sigma_max else f"-below{measured[0]:.2f}"

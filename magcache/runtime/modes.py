@@ -73,7 +73,7 @@ class SpeedupMode:
         note = ""
         if run.adds_noise:
             reuse, speedup = "hold", min(speedup, _NOISY_SPEEDUP)
-            note = f"The sampler adds noise, so residuals are held and the speed-up is at most {_NOISY_SPEEDUP}×."
+            note = f"The sampler adds noise (or cannot be tried out), so residuals are held and the speed-up is at most {_NOISY_SPEEDUP}×."
         start, end = max(self.start_percent, chosen.start_percent), min(self.end_percent, chosen.end_percent)
         plan = plan_speedup(
             curve,
@@ -102,7 +102,7 @@ class SpeedupMode:
             note = f"A run of fewer than {FEW_STEPS} steps does not calibrate a model. Run it once with more steps."
             return RunSetup(full, RunLabel("full", note=note))
         if run.adds_noise:
-            note = "The sampler adds noise, so the run does not calibrate the model. Run it once with another sampler, such as euler."
+            note = "The sampler adds noise (or cannot be tried out), so the run does not calibrate the model. Run it once with euler, say."
             return RunSetup(full, RunLabel("full", note=note))
         return CalibrationMode(AUTO, "").setup(run, store)
 

@@ -47,15 +47,13 @@ class Heads(nn.Module):
 class Model(nn.Module):
     """`text` tokens stand in front of the image tokens and `padding` after the sound; both are dropped before the tails.
 
-    With `wide` tails get their tokens in fp64, as those of Wan get theirs in fp32.
+    Blocks compute in fp32, tails in `tail_type`. In Wan blocks compute in bf16 and the tail in fp32.
     """
 
-    def __init__(self, text: int = 2, padding: int = 1, wide: bool = False) -> None:
+    def __init__(self, text: int = 2, padding: int = 1, tail_type: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.trunk, self.heads = Trunk(), Heads()
-        self.text, self.padding, self.wide = text, padding, wide
-        if wide:
-            self.heads.double()
+        self.trunk, self.heads = Trunk(), Heads().to(tail_type)
+        self.text, self.padding, self.tail_type = text, padding, tail_type
         self.by_name = True
 
     def forward(self, image: torch.Tensor, sound: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
@@ -64,9 +62,7 @@ class Model(nn.Module):
         sound = torch.cat([sound, sound.new_zeros(sound.shape[0], self.padding, CHANNELS)], dim=1)
         for block in (*self.trunk.early, *self.trunk.late):
             image, sound = block(image=image, sound=sound, scale=scale) if self.by_name else block(image, sound, scale)
-        image, sound = image[:, self.text :], sound[:, :count]
-        if self.wide:
-            image, sound = image.double(), sound.double()
+        image, sound = image[:, self.text :].to(self.tail_type), sound[:, :count].to(self.tail_type)
         shown = torch.cat([self.heads.image(image), self.heads.sound(sound)], dim=1)
         return shown.to(torch.float32)
 
