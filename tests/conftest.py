@@ -48,7 +48,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     expression = Expression.compile(wanted)
     if collection_path.is_dir():
-        files = [path for path in collection_path.rglob("test_*.py")]
+        files = list(collection_path.rglob("test_*.py"))
     else:
         files = [collection_path] if collection_path.name.startswith("test_") else []
     markers = {_marker(path) for path in files}

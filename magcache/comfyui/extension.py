@@ -5,10 +5,12 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .curve_folders import register_folder
+from .nodes.calibration import MagCacheCalibration
+from .nodes.compile import CompileModel
 from .nodes.demo import DEMO_NODES, register_checkpoints
 from .nodes.preset import MagCachePreset
 from .nodes.results import MagCacheCompare, MagCacheReport
-from .nodes.speed import CompileModel, MagCache, MagCacheAuto, MagCacheCalibration
+from .nodes.speed import MagCache, MagCacheAuto
 
 
 class MagCacheExtension(ComfyExtension):

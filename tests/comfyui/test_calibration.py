@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from magcache.comfyui.curve_folders import curve_store
-from magcache.comfyui.nodes import speed
+from magcache.comfyui.nodes.calibration import MagCacheCalibration
 from magcache.curves.curve import MagnitudeCurve
 from magcache.errors import CurveError, ModelMismatchError
 from magcache.planning.plan import Reason
@@ -24,7 +24,7 @@ from .tiny import Tiny, sd3
 
 
 def calibrating(model: Any, model_type: str = "auto", name: str = "", average: bool = False) -> Any:
-    node: Any = speed.MagCacheCalibration.PREPARE_CLASS_CLONE(None)
+    node: Any = MagCacheCalibration.PREPARE_CLASS_CLONE(None)
     return node.execute(model, model_type, name, average).args[0]
 
 

@@ -10,7 +10,7 @@ import torch
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from torch._dynamo.utils import counters
 
-from magcache.comfyui.nodes.speed import CompileModel
+from magcache.comfyui.nodes.compile import CompileModel
 
 from .runs import cached, close, sample
 from .tiny import Tiny, flux_dev, wan_t2v

@@ -15,7 +15,8 @@ import torch
 
 from magcache import MagnitudeCurve
 from magcache.comfyui.modes import guidance_of
-from magcache.comfyui.nodes.speed import MagCacheAuto, MagCacheCalibration
+from magcache.comfyui.nodes.calibration import MagCacheCalibration
+from magcache.comfyui.nodes.speed import MagCacheAuto
 from magcache.comfyui.patch import MagCachePatch
 
 from .runs import FixedMode, cached, sample, steps

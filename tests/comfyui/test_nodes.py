@@ -12,6 +12,7 @@ from comfy_api.latest import io
 
 from magcache.comfyui import notify
 from magcache.comfyui.nodes import speed
+from magcache.comfyui.nodes.calibration import MagCacheCalibration
 from magcache.curves import shipped
 from magcache.curves.shipped import known_curves
 from magcache.errors import CurveError, ModelMismatchError, SettingsError, UnknownCurveError
@@ -153,7 +154,7 @@ def test_another_curve_than_the_models_own_is_remarked_on(flux: Tiny, caplog: py
 
 
 def test_every_shipped_curve_can_be_chosen():
-    for node in (speed.MagCache, speed.MagCacheCalibration):
+    for node in (speed.MagCache, MagCacheCalibration):
         options = {each.id: getattr(each, "options", None) for each in node.define_schema().inputs}["model_type"]
         assert options[0] == "auto"
         assert set(known_curves()) <= set(options)

@@ -13,7 +13,8 @@ import pytest
 import torch
 from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 
-from magcache.comfyui.nodes.speed import MagCache, MagCacheAuto, MagCacheCalibration
+from magcache.comfyui.nodes.calibration import MagCacheCalibration
+from magcache.comfyui.nodes.speed import MagCache, MagCacheAuto
 from magcache.comfyui.patch import MagCachePatch, patch_of
 from magcache.reports.run_report import Disturbance
 from magcache.runtime.calibration_mode import CalibrationMode

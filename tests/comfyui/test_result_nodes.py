@@ -19,6 +19,8 @@ from PIL import Image
 
 from magcache.comfyui.curve_folders import curve_store
 from magcache.comfyui.nodes import speed
+from magcache.comfyui.nodes.calibration import MagCacheCalibration
+from magcache.comfyui.nodes.compile import CompileModel
 from magcache.comfyui.nodes.results import MagCacheCompare, MagCacheReport
 from magcache.comfyui.patch import patch_of
 from magcache.errors import PictureError
@@ -176,7 +178,7 @@ def test_it_is_found_when_other_nodes_follow(flux: Tiny, change: Change):
 
 def test_it_is_found_behind_compile_model(flux: Tiny):
     model, log = cached(flux.model, "crcr")
-    compiled = prepared(speed.CompileModel).execute(model, "default", "eager", False, False).args[0]
+    compiled = prepared(CompileModel).execute(model, "default", "eager", False, False).args[0]
     sample(flux, model)
     assert runs(compiled) == log.reports
 
@@ -195,7 +197,7 @@ def test_two_experts_are_told_in_one_report():
 
 
 def test_a_calibration_shows_the_curve_it_measured(flux: Tiny, curves_folder: Path):
-    model = prepared(speed.MagCacheCalibration).execute(flux.model, "auto", "mine").args[0]
+    model = prepared(MagCacheCalibration).execute(flux.model, "auto", "mine").args[0]
     sample(flux, model, count=12, cfg=3.0)
     (run,) = runs(model)
     assert run.ratios == curve_store().load("mine", 12).mean_ratios_at(run.plan.sigmas)

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from magcache.comfyui.extension import MagCacheExtension
+from magcache.comfyui.nodes.calibration import MagCacheCalibration
+from magcache.comfyui.nodes.compile import CompileModel
 from magcache.comfyui.nodes.results import MagCacheCompare, MagCacheReport
-from magcache.comfyui.nodes.speed import CompileModel, MagCache, MagCacheAuto, MagCacheCalibration
+from magcache.comfyui.nodes.speed import MagCache, MagCacheAuto
 from magcache.comfyui.patch import patch_of
 from magcache.runtime.calibration_mode import CalibrationMode
 from magcache.runtime.modes import ThresholdMode

@@ -133,7 +133,7 @@ def _why_no_run(model: Any) -> str:
             "A MagCache node that is switched off (speedup 1, magcache_thresh 0 or magcache_K 0) takes MagCache off the model."
         )
     if family_of(model) is None:
-        return "MagCache does not know the architecture of this model yet, so it ran in full. To add it see docs/add_a_family.md."
+        return "MagCache does not know the architecture of this model yet, so it ran in full."
     return (
         "No sampling with this model has ended yet. Connect 'after' to an output of the sampler that uses the model, and run the workflow."
     )

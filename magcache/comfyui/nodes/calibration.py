@@ -1,0 +1,64 @@
+"""The node that measures the curve of a model."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ...curves.curve import check_name
+from ...runtime.calibration_mode import ALIASES, CalibrationMode
+from ...runtime.run_setup import AUTO
+from ..attach import attached
+from ..base_model import known_family
+from ..curve_folders import curve_store
+from ..notify import Notifier, node_id
+
+
+class MagCacheCalibration(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MagCacheCalibration",
+            display_name="MagCache Calibration",
+            category="MagCache",
+            description="Measures the magnitude curve of a model in one run that skips nothing, and saves it for the other MagCache nodes.",
+            search_aliases=["magnitude cache calibration", "magcache measure curve"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to measure, with the LoRAs that you use."),
+                io.Combo.Input(
+                    "model_type",
+                    options=[AUTO, *ALIASES, *curve_store().names()],
+                    default=AUTO,
+                    tooltip="What the model is. A curve without a name of your own is named after it; 'auto' recognises the model.",
+                ),
+                io.String.Input(
+                    "name",
+                    default="",
+                    optional=True,
+                    tooltip="Name of the curve in models/magcache. Empty: a name that is made from the model.",
+                ),
+                io.Boolean.Input(
+                    "average",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Average the new measurement with the saved curve of this name, so that several prompts count. Steps, sampler, "
+                    "scheduler, shift and CFG must be the same.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The same model. Sample with it once: nothing is skipped, a curve is saved.")
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, model, model_type, name="", average=False) -> io.NodeOutput:
+        name = check_name(name.strip()) if name.strip() else ""
+        known_family(model)
+        mode = CalibrationMode(model_type, name, average, Notifier(node_id(cls)).calibrated)
+        return io.NodeOutput(attached(model, mode, node_id(cls)))
+
+    @classmethod
+    def apply_magcache(cls, model, model_type):
+        """The method of the published pack, for packs and exported scripts that call it."""
+        return cls.execute(model, model_type).result
