@@ -127,6 +127,14 @@ def check_plan(plan: Plan, sigmas: Sequence[float]) -> None:
     assert len(plan.last_uses()) == plan.steps
 
 
+def gap_errors(plan: Plan) -> list[float]:
+    """The sum of the errors of each gap."""
+    sums = [0.0]
+    for error, reused in zip(plan.errors, plan.reused, strict=True):
+        sums = [*sums[:-1], sums[-1] + error] if reused else [*sums, 0.0]
+    return sums
+
+
 def longest_gap(plan: Plan) -> int:
     return max((len(gap) for gap in "".join("r" if reused else " " for reused in plan.reused).split()), default=0)
 
@@ -148,6 +156,7 @@ def test_the_published_rule_plans_any_run(curve: MagnitudeCurve, rule: Threshold
     plan = plan_by_threshold(curve, sigmas, rule)
     check_plan(plan, sigmas)
     assert longest_gap(plan) <= rule.max_skip and max(plan.errors, default=0) <= rule.threshold
+    assert max(gap_errors(plan)) <= rule.threshold * (len(curve.ratios) + 1e-9), "an error is that of the worst branch at its step"
     last = rule.end_step + len(sigmas) if rule.end_step < 0 else rule.end_step
     allowed = range(max(int(len(sigmas) * rule.retention), rule.start_step), last + 1)
     assert all(step in allowed for step, reused in zip(trimmed(sigmas), plan.reused, strict=False) if reused)

@@ -7,6 +7,7 @@ from typing import Any
 import comfy.model_patcher
 import pytest
 import torch
+from torch import nn
 
 from magcache.comfyui.base_model import family_of
 from magcache.comfyui.families import FAMILIES
@@ -14,6 +15,12 @@ from magcache.runtime.recorder import Recorder
 
 from .runs import CountingPlan, WatchingPlan, blocks, cached, close, counted, evaluate, sample, steps
 from .tiny import ALL, Tiny, hunyuan_video, noise
+
+BESIDE = {
+    "Chroma": {"distilled_guidance_layer.layers", "distilled_guidance_layer.norms"},
+    "HunyuanVideo": {"txt_in.individual_token_refiner.blocks"},
+}
+"""Lists of modules that are no part of the block stack, such as refiners of the text, and run at every step: by class of the model."""
 
 
 def test_every_family_has_a_tiny_model():
@@ -40,6 +47,22 @@ def test_a_skipped_step_with_an_unchanged_input_changes_nothing(tiny: Tiny, batc
     plain = evaluate(tiny, cfg=3.0, batch=batch)[0]
     assert plain.std() > 0.01
     assert all(close(each, plain) for each in seen)
+
+
+def test_no_list_of_blocks_runs_on_a_reused_step(tiny: Tiny):
+    """A first list that the family leaves out would run, and be right: only slow."""
+    ran: set[str] = set()
+    lists = [(path, found) for path, found in tiny.dit.named_modules() if isinstance(found, nn.ModuleList)]
+    hooks = [entry.register_forward_hook(lambda *_, path=path: ran.add(path)) for path, found in lists for entry in found]
+    model, log = cached(tiny.model, steps("cr", CountingPlan))
+    handle = tiny.dit.register_forward_pre_hook(lambda *_: ran.clear())  # What is left in the end is of the reused step.
+    try:
+        evaluate(tiny, model, 2)
+    finally:
+        for hook in (*hooks, handle):
+            hook.remove()
+    assert log.decisions == ["cr"]
+    assert ran == BESIDE.get(type(tiny.dit).__name__, set())
 
 
 def test_two_runs_in_a_row_skip_alike(tiny: Tiny):
