@@ -1,4 +1,4 @@
-"""Options of the test command, and a marker for each folder: `pytest -m core`, `-m comfyui`, `-m server`, `-m browser`.
+"""Options of the test command, and a marker for each folder: `pytest -m core`, `-m comfyui`, `-m server`, `-m browser`, `-m fuzz`.
 
 A folder whose tests are not asked for is not even imported: the core's tests run where there is no ComfyUI.
 """
@@ -18,8 +18,9 @@ _MARKERS = {
     "comfyui": ("benchmarks", "comfyui"),
     "server": ("demo", "e2e", "packaging", "server"),
     "browser": (),
+    "fuzz": (),
 }
-_OTHERWISE = {"test_browser.py": "browser", "test_floor_version.py": "comfyui"}
+_OTHERWISE = {"test_browser.py": "browser", "test_floor_version.py": "comfyui", "test_fuzz.py": "fuzz"}
 """Files that need something else than their folder's others."""
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-from .calls import refused, run
+from .calls import run
 
 
 def test_every_command_is_there():
@@ -19,7 +18,3 @@ def test_commands_import_what_they_need_when_they_are_called():
     code = "import sys, magcache.cli.main; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "httpx", "websocket", "optuna", "matplotlib", "PIL", "scipy"} & set(loaded)
-
-
-def test_a_folder_that_is_no_comfyui_is_refused(tmp_path: Path):
-    assert "is not a ComfyUI folder" in refused("demo", "--comfyui", str(tmp_path))
