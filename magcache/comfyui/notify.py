@@ -34,7 +34,7 @@ _ADVICE = {
 
 def advice(report: RunReport) -> str | None:
     """What to tell the user about a run that did not skip as asked, and what to do; None if it went as asked."""
-    if report.label.kind == "calibrating" or not report.events:
+    if report.label.kind == "calibrating" or not report.events or report.plan.reason is Reason.OFF:
         return None
     if Disturbance.OTHER_CACHE in report.disturbances:
         return (

@@ -22,7 +22,7 @@ def fingerprint(class_name: str, config: Mapping[str, Any], weights: Mapping[str
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     vectors = sorted(((name, value) for name, value in weights.items() if value.ndim == 1), key=lambda item: item[0])
     for name, value in vectors[:_VECTORS]:
-        # Two digits are the same in fp32, fp16 and bf16.
+        # Rounded, so that small numerical differences between ways to load a checkpoint do not matter.
         numbers = cast("list[float]", value.detach().flatten()[:_NUMBERS].float().tolist())  # pyright: ignore[reportUnknownMemberType]
         digest.update(name.encode() + " ".join(f"{number:.1e}" for number in numbers).encode())
     return digest.hexdigest()[:16]

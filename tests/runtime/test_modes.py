@@ -1,0 +1,146 @@
+"""How a run is decided from what is known of it: curve, plan, and what is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from magcache import MagnitudeCurve, Reason, SpeedupSettings, ThresholdSettings
+from magcache.curves.store import CurveStore
+from magcache.errors import CalibrationError
+from magcache.reports.run_report import Disturbance, Event, RunReport
+from magcache.runtime.calibration_mode import CalibrationMode
+from magcache.runtime.family import Family, ModelFacts, Stream
+from magcache.runtime.fingerprint import fingerprint
+from magcache.runtime.modes import SpeedupMode, ThresholdMode
+from magcache.runtime.run_setup import RunFacts, RunSetup
+
+STEPS = 20
+SIGMAS = tuple(1 - step / STEPS for step in range(STEPS))
+PLAIN = Family("flux", ("Flux",), ("blocks",), (Stream("x", tail="tail"),))
+KNOWN = replace(PLAIN, identify=lambda facts: "flux")
+NOTHING = CurveStore(())
+
+
+def run(family: Family = PLAIN, sigmas: tuple[float, ...] = SIGMAS, **more: object) -> RunFacts:
+    facts: dict[str, object] = {
+        "family": family, "model": ModelFacts({}), "fingerprint": "0123456789abcdef", "sigmas": sigmas, "guidance": 3.0,
+        "sigma_max": 1.0, "sigma_at": lambda part: 1 - part, "is_euler": True, "adds_noise": False,
+    }  # fmt: skip
+    return RunFacts(**{**facts, **more})  # type: ignore[arg-type]
+
+
+def observed(setup: RunSetup, sigmas: tuple[float, ...] = SIGMAS) -> RunReport:
+    """The report of a run whose residuals turn slowly."""
+    events = []
+    for step, sigma in enumerate(sigmas):
+        value = torch.stack([torch.full((4,), 1 + step / 20), torch.full((4,), 1 - step / 60)], dim=-1)[None]
+        if setup.recorder:
+            setup.recorder.observe(sigma, "cond", "a", (value,))
+        events.append(Event(sigma, step, planned=False, reused=False))
+    return RunReport(setup.label, setup.plan, tuple(events), (), 0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CurveStore:
+    return CurveStore((tmp_path,))
+
+
+def test_a_threshold_without_a_curve_computes_everything_and_says_why():
+    setup = ThresholdMode("auto", ThresholdSettings()).setup(run(), NOTHING)
+    assert setup.label.kind == "full" and setup.plan.reason is Reason.NO_CURVE and setup.ratios == ()
+    setup = ThresholdMode("auto", ThresholdSettings(threshold=0.24, max_skip=5)).setup(run(KNOWN), NOTHING)
+    assert (setup.label.kind, setup.label.curve) == ("skipping", "flux") and setup.plan.speedup > 1 and len(setup.ratios) == STEPS
+
+
+def test_a_speedup_calibrates_first_and_is_planned_from_then_on(store: CurveStore):
+    setup = SpeedupMode(2.0).setup(run(), store)
+    assert setup.label.kind == "calibrating" and setup.recorder is not None
+    text = setup.conclude(observed(setup)).text
+    assert "the next run of this model is faster" in text
+    setup = SpeedupMode(2.0).setup(run(), store)
+    assert setup.label.kind == "skipping" and setup.plan.nfe == 10 and any(setup.plan.corrections)
+    assert not any(SpeedupMode(2.0).setup(run(is_euler=False), store).plan.corrections)
+
+
+def test_zero_takes_what_was_tuned(store: CurveStore):
+    setup = SpeedupMode(0).setup(run(), store)
+    setup.conclude(observed(setup))
+    (name,) = store.own_files()
+    store.save_preset(name, SpeedupSettings(2.5, "hold", 0.3, 1.0))
+    setup = SpeedupMode(0).setup(run(), store)
+    assert setup.label.tuned and setup.plan.nfe == 8 and not any(setup.plan.reused[:6])
+
+
+def test_a_sampler_that_adds_noise_holds_slower_and_calibrates_nothing(store: CurveStore):
+    setup = SpeedupMode(2.0).setup(run(adds_noise=True), store)
+    assert setup.label.kind == "full" and "adds noise" in setup.label.note and setup.recorder is None
+    setup = SpeedupMode(3.0).setup(run(KNOWN, adds_noise=True), store)
+    assert setup.label.curve == "flux" and 1.4 < setup.plan.speedup <= 1.55 and "at most 1.5×" in setup.label.note
+    calibrating = CalibrationMode("auto", "").setup(run(adds_noise=True), store)
+    with pytest.raises(CalibrationError, match="adds noise"):
+        calibrating.conclude(observed(calibrating))
+    assert not store.own_files()
+
+
+def test_a_run_of_few_steps_calibrates_nothing_and_says_so(store: CurveStore):
+    setup = SpeedupMode(2.0).setup(run(sigmas=SIGMAS[:6]), store)
+    assert setup.label.kind == "full" and "fewer than 10 steps" in setup.label.note
+
+
+@pytest.mark.parametrize("disturbance", Disturbance)
+def test_a_disturbed_run_saves_nothing(store: CurveStore, disturbance: Disturbance):
+    setup = CalibrationMode("auto", "mine").setup(run(), store)
+    with pytest.raises(CalibrationError, match=disturbance.value):
+        setup.conclude(replace(observed(setup), disturbances=(disturbance,)))
+    assert not store.own_files()
+
+
+def test_a_run_that_was_not_wholly_seen_saves_nothing(store: CurveStore):
+    setup = CalibrationMode("auto", "mine").setup(run(), store)
+    report = observed(setup, SIGMAS[:12])
+    more = tuple(Event(sigma, step, planned=False, reused=False) for step, sigma in enumerate(SIGMAS))
+    with pytest.raises(CalibrationError, match=r"last seen at sigma 0.45 of a run that went down to 0.05"):
+        setup.conclude(replace(report, events=more))
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "closing", "name"),
+    [
+        (SIGMAS, 0.0, "mine"),
+        (SIGMAS[:10], 0.5, "mine-1.000-to-0.550"),
+        (SIGMAS[:5], 0.0, "mine-1.000-to-0.800"),
+        (SIGMAS[10:], 0.0, "mine-below0.50"),
+    ],
+)
+def test_a_part_of_a_schedule_gets_a_name_of_its_own(store: CurveStore, sigmas: tuple[float, ...], closing: float, name: str):
+    setup = CalibrationMode("auto", "mine").setup(run(sigmas=sigmas, closing_sigma=closing), store)
+    setup.conclude(observed(setup, sigmas))
+    assert list(store.own_files()) == [name]
+
+
+def test_averaging_counts_runs(store: CurveStore):
+    for _ in range(2):
+        setup = CalibrationMode("flux_calibration", "mine", average=True).setup(run(), store)
+        text = setup.conclude(observed(setup)).text
+    found = store.load("mine", STEPS)
+    assert found.provenance["runs"] == 2 and found.provenance["model"] == "flux" and "the mean of 2 runs" in text
+
+
+def test_saved_is_called_with_the_curve_and_its_path(store: CurveStore):
+    seen: list[tuple[MagnitudeCurve, Path]] = []
+    setup = CalibrationMode("auto", "mine", saved=lambda curve, path: seen.append((curve, path))).setup(run(), store)
+    setup.conclude(observed(setup))
+    assert [(curve.name, path.name) for curve, path in seen] == [("mine", "mine.json")]
+
+
+def test_a_fingerprint_tells_models_apart_and_survives_rounding():
+    weights = {f"block.{index}.bias": (torch.linspace(-1, 1, 32) * (index + 1)).bfloat16() for index in range(6)}
+    own = fingerprint("Flux", {"dim": 8}, weights)
+    assert own == fingerprint("Flux", {"dim": 8}, {name: value.float() for name, value in reversed(weights.items())})
+    assert len({own, fingerprint("Wan", {"dim": 8}, weights), fingerprint("Flux", {"dim": 9}, weights)}) == 3
+    other = {**weights, "block.0.bias": weights["block.0.bias"] + 0.5}
+    assert own != fingerprint("Flux", {"dim": 8}, other)
