@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ def test_an_unknown_model_calibrates_itself_and_is_fast_from_the_second_run_on(f
     assert set(MagnitudeCurve.load(saved).products) == {("cond", "cond"), ("cond", "uncond"), ("uncond", "uncond")}
     sample(flux, model, count=12, cfg=3.0)
     assert log.reports[1].nfe == 6 and log.decisions[1].startswith("cc") and log.decisions[1].endswith("c")
+
+
+def test_a_calibration_without_inner_products_is_made_anew(flux: Tiny, curves_folder: Path):
+    sample(flux, calibrating(flux.model), count=12, cfg=3.0)
+    (saved,) = curves_folder.glob("*.json")
+    replace(MagnitudeCurve.load(saved), products={}).save(saved)
+    model, log = auto(flux.model)
+    sample(flux, model, count=12, cfg=3.0)
+    assert log.reports[0].label.kind == "calibrating" and MagnitudeCurve.load(saved).products
 
 
 @pytest.mark.parametrize(("count", "speedup"), [(10, 1.5), (10, 2.0), (20, 1.5), (20, 2.0), (20, 3.0)])

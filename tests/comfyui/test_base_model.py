@@ -12,7 +12,9 @@ import comfy.model_management
 import comfy.sd
 import pytest
 import torch
+from comfy.patcher_extension import CallbacksMP
 from comfy_api.torch_helpers import set_torch_compile_wrapper
+from torch import nn
 
 from magcache.comfyui.base_model import family_of, fingerprint_of
 from magcache.comfyui.patch import MagCachePatch
@@ -96,15 +98,32 @@ def test_a_model_is_told_by_its_own_architecture_after_another_was_in_its_place(
     other.add_object_patch("diffusion_model", sd3().model.model.diffusion_model)
     comfy.model_management.load_models_gpu([other])
     try:
-        log = Log()
-        texts: list[str] = []
-        sample(flux, cached(flux.model, "crcr")[0])
         model, log = cached(flux.model, "crcr")
         sample(flux, model)
-        assert log.decisions == ["crcr"] and not texts
+        sample(flux, model)
+        assert log.decisions == ["crcr"] * 2
     finally:
         comfy.model_management.unload_all_models()
         other.unpatch_model()
+
+
+def test_a_model_whose_class_is_replaced_for_its_runs_is_what_it_is_while_it_runs(flux: Tiny):
+    """Before a run nothing is known of it: what is decided then would be wrong."""
+    kind = type(flux.dit)
+
+    def become(new: type) -> Any:
+        return lambda patcher: setattr(patcher.model.diffusion_model, "__class__", new)
+
+    strange = type("Strange", (nn.Module,), {})
+    model, log = cached(flux.model, "crcr")
+    model.add_callback_with_key(CallbacksMP.ON_PRE_RUN, "test", become(kind))
+    model.add_callback_with_key(CallbacksMP.ON_CLEANUP, "test", become(strange))
+    become(strange)(model)
+    try:
+        sample(flux, model)
+    finally:
+        become(kind)(model)
+    assert log.decisions == ["crcr"]
 
 
 def test_a_subclass_of_a_known_class_is_known(flux: Tiny):

@@ -88,6 +88,18 @@ def test_auto_goes_by_the_calibration_of_this_model_only(flux: Tiny, curves_fold
     assert log.reports[0].label.curve is None and log.reports[0].plan.reason is Reason.NO_CURVE
 
 
+def test_the_published_curve_serves_a_run_of_which_a_calibration_covers_little(
+    flux: Tiny, curves_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(flux.model.model.model_config.unet_config, "hidden_size", 3072)  # Recognised as Flux dev.
+    sample(flux, calibrating(flux.model), count=10, denoise=0.4)
+    own = saved(curves_folder).name
+    model, log = by_rule(flux.model, "auto", threshold=1)
+    for denoise in (0.4, 1.0):
+        sample(flux, model, count=10, denoise=denoise)
+    assert [report.label.curve for report in log.reports] == [own, "flux"]
+
+
 @pytest.mark.parametrize(
     ("model_type", "kind"), [("flux_calibration", "flux"), ("flux_kontext_calibration", "flux_kontext"), ("auto", "flux")]
 )
@@ -133,6 +145,19 @@ def test_of_too_few_steps_nothing_is_saved(flux: Tiny, curves_folder: Path, capl
     picture = sample(flux, calibrating(flux.model), count=2)
     assert torch.equal(picture, sample(flux, count=2)), "the picture is not lost"
     assert "at least 3" in caplog.text and list(curves_folder.iterdir()) == []
+
+
+def test_of_a_run_that_was_seen_in_part_nothing_is_saved(flux: Tiny, curves_folder: Path, caplog: pytest.LogCaptureFixture):
+    """Another node leaves the first block out from the middle on, where its tokens cannot be seen."""
+
+    def left_out(args: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+        return extra["original_block"](args) if float(args["transformer_options"]["sigmas"][0]) > 0.5 else args
+
+    model = flux.model.clone()
+    model.set_model_patch_replace(left_out, "dit", "double_block", 0)
+    picture = sample(flux, calibrating(model), count=12)
+    assert "was last seen at sigma" in caplog.text and list(curves_folder.iterdir()) == []
+    assert torch.equal(picture, sample(flux, model, count=12)), "the picture is not lost"
 
 
 def test_a_model_of_no_family_cannot_be_calibrated():

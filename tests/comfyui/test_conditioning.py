@@ -8,6 +8,7 @@ import comfy.context_windows
 import comfy.model_patcher
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_slg import SkipLayerGuidanceDiT
 
 from .runs import CountingPlan, PairCountingPlan, WatchingPlan, blocks, cached, close, counted, evaluate, sample, steps
@@ -124,10 +125,22 @@ def test_each_context_window_keeps_its_own_residual():
 
 def test_windows_that_move_on_are_computed():
     wan = wan_t2v()
-    model, log = cached(_windowed(wan.model, "standard_uniform"), "crrr")
+    windows: list[Any] = []
+
+    def noting(executor: Any, *args: Any) -> Any:
+        if (window := args[-1]["transformer_options"].get("context_window")) is not None:
+            windows.append(tuple(window.index_list))
+        return executor(*args)
+
+    watching = _windowed(wan.model, "standard_uniform")
+    watching.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, "test", noting)
+    model, log = cached(watching, "crrr")
     start = noise(1, 16, 7, 8, 8, seed=9)
     sample(wan, model, latent=start)
-    places = [event for event in log.reports[0].events if event.planned]
-    assert any(not event.reused for event in places)
+    computed: set[Any] = set()
+    for event, window in zip(log.reports[0].events, windows, strict=True):
+        assert event.reused == (event.planned and window in computed)
+        computed.add(window)
+    assert log.reports[0].refused > 0 and log.reports[0].reused > 0, "or else this shows nothing"
     watched, _ = cached(_windowed(wan.model, "standard_uniform"), steps("cccc", WatchingPlan))
     assert torch.equal(sample(wan, watched, latent=start), sample(wan, _windowed(wan.model, "standard_uniform"), latent=start))

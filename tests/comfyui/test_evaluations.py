@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from magcache.planning.plan import Correction, Plan
 from magcache.reports.run_report import Disturbance
 from magcache.runtime.calibration_mode import CalibrationMode
 
-from .runs import FixedMode, Log, PlanOf, cached, close, sample, steps
+from .runs import FixedMode, Log, PlanOf, cached, close, counted, sample, steps
 from .tiny import Tiny, noise
 
 Ask = Callable[[Any, torch.Tensor, torch.Tensor, dict[str, Any], Any], torch.Tensor]
@@ -65,7 +66,9 @@ def corrected(plan: str) -> PlanOf:
 
 def test_three_evaluations_a_step_do_not_shift_the_steps(flux: Tiny):
     model, log = cached(flux.model, corrected("crcrrc"))
-    result = sample_with(flux, model, thrice)
+    with counted(flux.dit.double_blocks[0]) as calls:
+        result = sample_with(flux, model, thrice)
+    assert calls == [9], "no correction is begun, so none has to be computed again without it"
     assert log.decisions == ["ccc" + "rrr" + "ccc" + "rrr" * 2 + "ccc"]
     assert [event.step for event in log.reports[0].events] == [step for step in range(6) for _ in range(3)]
     assert log.reports[0].disturbances == (Disturbance.EXTRA_EVALUATIONS,)
@@ -165,6 +168,70 @@ def test_the_same_evaluation_twice_is_told_apart_by_its_number(flux: Tiny):
     assert torch.equal(result, sample_with(flux, once, lambda answer, *rest: answer(*rest), count=4))
 
 
+def test_an_evaluation_at_another_sigma_for_the_same_question_has_a_residual_of_its_own(flux: Tiny):
+    """The first one counts. The second one looks at the same thing, so only its number tells it apart."""
+
+    def and_another(answer: Any, x: torch.Tensor, timestep: torch.Tensor, *rest: Any) -> torch.Tensor:
+        first = answer(x, timestep, *rest)
+        answer(x, 0.5 * timestep, *rest)
+        return first
+
+    model, log = cached(flux.model, "crcr")
+    result = sample_with(flux, model, and_another, count=4)
+    assert log.decisions == ["cc" + "rr" + "cc" + "rr"]
+    once, _ = cached(flux.model, "crcr")
+    assert torch.equal(result, sample_with(flux, once, lambda answer, *rest: answer(*rest), count=4))
+
+
+class Neighbour:
+    """What another node puts around or into the blocks. It changes nothing, and nobody knows that."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.kind == "replaced block":
+            return args[1]["original_block"](args[0])
+        if self.kind == "patch":
+            return {}
+        if self.kind == "wrapper":
+            return args[0](*args[1:], **kwargs)
+        return args[0](args[1]["input"], args[1]["timestep"], **args[1]["c"])
+
+    def put(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Model options of which it is a part."""
+        if self.kind == "function":
+            return {**options, "model_function_wrapper": self}
+        places: dict[str, Any] = {
+            "replaced block": {"patches_replace": {"dit": {("double_block", 1): self}}},
+            "patch": {"patches": {"attn1_patch": [self]}},
+            "wrapper": {"wrappers": {**options["transformer_options"].get("wrappers", {}), "diffusion_model": {"test": [self]}}},
+        }
+        return {**options, "transformer_options": {**options["transformer_options"], **places[self.kind]}}
+
+
+@pytest.mark.parametrize("kind", ["replaced block", "patch", "wrapper", "function"])
+@pytest.mark.parametrize("fresh", [True, False])
+def test_another_object_around_the_blocks_is_another_evaluation_even_at_the_same_address(flux: Tiny, kind: str, fresh: bool):
+    kept, ids = Neighbour(kind), set[int]()
+
+    def ask(answer: Any, x: torch.Tensor, timestep: torch.Tensor, options: dict[str, Any], seed: Any) -> torch.Tensor:
+        if not fresh:
+            return answer(x, timestep, kept.put(options), seed)
+        gc.collect()
+        made = [Neighbour(kind) for _ in range(1000)]
+        neighbour = next((each for each in made if id(each) in ids), made[0])
+        del made
+        ids.add(id(neighbour))
+        return answer(x, timestep, neighbour.put(options), seed)
+
+    model, log = cached(flux.model, "crrr")
+    sample_with(flux, model, ask, count=4, cfg=1.0)
+    assert log.decisions == ["cccc" if fresh else "crrr"]
+
+
 def tiled(model: Any, moving: bool) -> Any:
     """`model` with a wrapper that evaluates the latent in two tiles, in one batch, which may move from step to step."""
     model, count = model.clone(), iter(range(1000))
@@ -206,30 +273,37 @@ def test_tiles_one_after_the_other_are_computed(flux: Tiny, moving: bool):
     assert log.decisions == ["cccc"] and log.reports[0].refused == 3
 
 
-def test_the_expected_sigmas_are_compared_with_the_samplers_own_after_the_run(flux: Tiny, monkeypatch: pytest.MonkeyPatch):
-    """If a sampler that was tried out evaluates elsewhere in the run itself, the report says so and no curve is saved."""
+@pytest.mark.parametrize(
+    ("evaluated", "decisions"),
+    [((0.9, 0.675, 0.45, 0.225), "crcr"), ((1.0, 0.75, 0.5, 0.25, 0.25), "crcrr")],
+    ids=["elsewhere", "once more at the end"],
+)
+def test_the_expected_sigmas_are_compared_with_the_samplers_own(
+    flux: Tiny, monkeypatch: pytest.MonkeyPatch, evaluated: tuple[float, ...], decisions: str
+):
+    """If a sampler that was tried out evaluates otherwise in the run itself, the report says so and no curve is saved."""
     from magcache.comfyui import patch
     from magcache.comfyui.samplers import SamplerTraits
 
     monkeypatch.setattr(patch, "traits_of", lambda *_: SamplerTraits(one_a_step=True, is_euler=False, adds_noise=False))
     log = Log()
-    model = MagCachePatch(FixedMode(steps("cccc")), log.add).attach(flux.model)
+    model = MagCachePatch(FixedMode(steps("crcr")), log.add).attach(flux.model)
 
-    def shifted(
+    def otherwise(
         denoise: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any = None, callback: Any = None, **_: Any
     ) -> torch.Tensor:
-        for step, sigma in enumerate(sigmas[:-1]):
-            x = denoise(x, (0.9 * sigma).expand(1), **extra_args)
+        for step, sigma in enumerate(evaluated):
+            x = denoise(x, torch.tensor([sigma]), **extra_args)
             callback({"i": step, "denoised": x, "x": x})
         return x
 
     sigmas = torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0])
     with torch.inference_mode():
         comfy.sample.sample_custom(
-            model, noise(1, *flux.latent, seed=5), 1.0, comfy.samplers.KSAMPLER(shifted), sigmas, flux.positive, flux.negative,
+            model, noise(1, *flux.latent, seed=5), 1.0, comfy.samplers.KSAMPLER(otherwise), sigmas, flux.positive, flux.negative,
             torch.zeros(1, *flux.latent), disable_pbar=True, seed=1,
         )  # fmt: skip
-    assert log.reports[0].disturbances == (Disturbance.EXTRA_EVALUATIONS,)
+    assert log.reports[0].disturbances == (Disturbance.EXTRA_EVALUATIONS,) and log.decisions == [decisions]
 
 
 def test_a_curve_measured_in_a_quiet_run_is_saved(flux: Tiny, curves_folder: Path):

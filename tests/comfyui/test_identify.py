@@ -139,11 +139,13 @@ def test_auto_recognises_a_published_model(name: str):
     [
         ("wan2.1_i2v_480p_14B", lambda: identified(wan(model_type="i2v", in_dim=36), PORTRAIT)),
         ("wan2.2_t2v_14B", lambda: identified(wan(model_type="t2v"), HD, LOW)),
+        ("wan2.2_t2v_14B", lambda: identified(wan(model_type="t2v"), HD, (1.0, 0.95, 0.9, 0.0))),
+        ("wan2.2_t2v_14B", lambda: identified(wan(model_type="t2v"), HD, (1.0, 0.7, 0.6))),
         ("wan2.2_i2v_14B", lambda: identified(wan(model_type="t2v", in_dim=36), SD, LOW)),
         ("wan2.1_t2v_1.3B", lambda: identified(wan(dim=1536, model_type="t2v"), SD, LOW)),
     ],
 )
-def test_auto_sees_portraits_and_the_low_noise_expert(expected: str, of: Callable[[], str | None]):
+def test_auto_sees_portraits_and_both_experts(expected: str, of: Callable[[], str | None]):
     assert of() == expected
 
 

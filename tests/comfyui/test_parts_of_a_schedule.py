@@ -12,6 +12,7 @@ from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow
 
 from magcache import MagnitudeCurve
 from magcache.comfyui.patch import MagCachePatch
+from magcache.runtime.calibration_mode import CalibrationMode
 from magcache.runtime.modes import SpeedupMode
 
 from .runs import Log, sample
@@ -55,6 +56,26 @@ def test_a_whole_run_is_not_taken_for_measured_by_a_part_of_it(flux: Tiny, curve
         in_parts(flux, model, (0, STEPS))
     assert [report.reused > 0 for report in log.reports] == [False, False, True]
     assert len({MagnitudeCurve.load(path).name for path in curves_folder.iterdir()}) == 2
+
+
+def test_a_part_replaces_no_measurement_of_more_that_begins_alike(flux: Tiny, curves_folder: Path):
+    model = MagCachePatch(CalibrationMode("auto", "mine"), Log().add).attach(flux.model)
+    in_parts(flux, model, (0, 20))
+    (longer,) = curves_folder.iterdir()
+    before = longer.read_text()
+    in_parts(flux, model, (0, 10))
+    assert longer.read_text() == before and len(list(curves_folder.iterdir())) == 2
+
+
+def test_a_part_that_ends_high_is_one_also_if_its_closing_sigma_was_set_to_zero(flux: Tiny, curves_folder: Path):
+    """As KSampler (Advanced) does that is not to return leftover noise."""
+    model = MagCachePatch(CalibrationMode("auto", "mine"), Log().add).attach(flux.model)
+    shifted = ModelSamplingAuraFlow().patch_aura(model, 8.0)[0]
+    sample(flux, shifted, count=STEPS)
+    whole = curves_folder / "mine.json"
+    before = whole.read_text()
+    sample(flux, shifted, count=STEPS, last_step=10, force_full_denoise=True)
+    assert whole.read_text() == before and len(list(curves_folder.glob("mine-*-to-*.json"))) == 1
 
 
 def test_a_calibration_that_its_own_run_would_not_accept_promises_nothing(flux: Tiny, monkeypatch: pytest.MonkeyPatch):

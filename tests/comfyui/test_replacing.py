@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import comfy.sample
+import comfy.samplers
 import pytest
 import torch
 from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 
+from magcache.comfyui import notify
 from magcache.comfyui.nodes.calibration import MagCacheCalibration
 from magcache.comfyui.nodes.speed import MagCache, MagCacheAuto
 from magcache.comfyui.patch import MagCachePatch, patch_of
@@ -48,10 +50,13 @@ def test_switched_off_without_an_earlier_one_is_the_very_same_model(flux: Tiny, 
     "later", [lambda model: MagCacheAuto.execute(model, 2.0), lambda model: MagCache.execute(model, "flux", 0.24, 0.1, 5), *OFF.values()]
 )
 def test_behind_a_calibration_it_says_that_nothing_is_calibrated(
-    flux: Tiny, curves_folder: Path, caplog: pytest.LogCaptureFixture, later: Any
+    flux: Tiny, curves_folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, later: Any
 ):
     (calibrating,) = MagCacheCalibration.execute(flux.model, "flux", "mine").args
+    shown: list[str] = []
+    monkeypatch.setattr(notify, "show", lambda text, node: shown.append(text))
     (model,) = later(calibrating).args
+    assert len(shown) == 1 and "nothing is calibrated" in shown[0]
     assert "replaces the MagCache Calibration before it, so nothing is calibrated" in caplog.text
     sample(flux, model, count=4)
     assert not (curves_folder / "mine.json").exists()
@@ -80,6 +85,21 @@ def unknown_cache(model: Any) -> Any:
     return model
 
 
+def unknown_lazy_cache(model: Any) -> Any:
+    """Answers every third question of the sampler itself, unknown to ComfyUI."""
+    from comfy.patcher_extension import WrappersMP
+
+    model, last, count = model.clone(), [], iter(range(1000))
+
+    def skip(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        if next(count) % 3 != 2 or not last:
+            last[:] = [executor(*args, **kwargs)]
+        return last[0]
+
+    model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "unknown", skip)
+    return model
+
+
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("neighbour", [easycache, lazycache])
 def test_beside_another_step_cache_it_computes_and_says_so(flux: Tiny, neighbour: Any, order: str):
@@ -91,17 +111,25 @@ def test_beside_another_step_cache_it_computes_and_says_so(flux: Tiny, neighbour
     assert close(result, sample(flux, neighbour(flux.model), count=20), 1e-6), "the picture is that of the other cache alone"
 
 
-@pytest.mark.parametrize("neighbour", [easycache, lazycache, unknown_cache])
+@pytest.mark.parametrize("node", [EasyCacheNode, LazyCacheNode])
+def test_beside_another_step_cache_it_computes_also_before_that_one_begins(flux: Tiny, node: Any):
+    model, log = cached(node.execute(flux.model, 0.5, 0.6, 1.0, False).args[0], "crrrccccc")
+    sample(flux, model, count=9)
+    assert log.reports[0].reused == 0 and log.reports[0].disturbances == (Disturbance.OTHER_CACHE,)
+
+
+@pytest.mark.parametrize("neighbour", [easycache, lazycache, unknown_cache, unknown_lazy_cache])
 def test_a_calibration_beside_another_step_cache_saves_nothing(flux: Tiny, curves_folder: Path, neighbour: Any):
     log = Log()
     sample(flux, MagCachePatch(CalibrationMode("auto", ""), log.add).attach(neighbour(flux.model)), count=20)
     assert not list(curves_folder.iterdir()) and "another step cache is on the model" in log.texts[0]
 
 
-def test_after_an_unknown_cache_has_skipped_everything_is_computed(flux: Tiny):
-    model, log = cached(unknown_cache(flux.model), "ccccrrrr")
+@pytest.mark.parametrize(("neighbour", "evaluations"), [(unknown_cache, 8), (unknown_lazy_cache, 6)])
+def test_after_an_unknown_cache_has_skipped_everything_is_computed(flux: Tiny, neighbour: Any, evaluations: int):
+    model, log = cached(neighbour(flux.model), "ccccrrrr")
     sample(flux, model, count=8)
-    assert log.decisions == ["c" * 8] and log.reports[0].disturbances == (Disturbance.OTHER_CACHE,)
+    assert log.decisions == ["c" * evaluations] and log.reports[0].disturbances == (Disturbance.OTHER_CACHE,)
 
 
 def test_two_threads_sample_one_cached_model(flux: Tiny):
@@ -132,4 +160,9 @@ def test_a_sampling_without_evaluations_leaves_the_good_status(flux: Tiny):
     model, log = cached(flux.model, "crcr")
     sample(flux, model)
     sample(flux, model, count=4, start_step=4)
+    with torch.inference_mode():  # As SplitSigmas at the last step leaves a sampler behind it: with one sigma and nothing to do.
+        comfy.sample.sample_custom(
+            model, noise(1, *flux.latent), 1.0, comfy.samplers.sampler_object("euler"), torch.tensor([0.7]), flux.positive, flux.negative,
+            torch.zeros(1, *flux.latent), disable_pbar=True, seed=1,
+        )  # fmt: skip
     assert len(log.reports) == 1 and len(list(patch_of(model).history)) == 1

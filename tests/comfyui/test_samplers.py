@@ -14,6 +14,7 @@ import torch
 from comfy.k_diffusion import sampling
 from comfy.patcher_extension import WrappersMP
 
+from magcache import MagnitudeCurve
 from magcache.comfyui.patch import MagCachePatch
 from magcache.comfyui.run import Run
 from magcache.comfyui.samplers import SamplerTraits, traits_of
@@ -25,6 +26,7 @@ from .tiny import Tiny
 
 ONE_A_STEP = (
     "euler", "ddim", "deis", "dpmpp_2m", "gradient_estimation", "ipndm", "lms", "res_multistep", "uni_pc", "euler_ancestral", "lcm",
+    "euler_cfg_pp",
 )  # fmt: skip
 SEVERAL = ("heun", "dpm_2", "dpmpp_sde", "dpmpp_2s_ancestral", "seeds_2")
 EULER = ("euler", "ddim")
@@ -72,6 +74,16 @@ def reversed_euler(model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args
     return x
 
 
+@torch.no_grad()
+def early_euler(model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any, callback: Any, disable: bool) -> torch.Tensor:
+    """Ends where Euler does if the answers are the same, but asks at other sigmas."""
+    for step in range(len(sigmas) - 1):
+        asked = 0.9 * sigmas[step]
+        x = x + (x - model(x, asked * x.new_ones(1), **extra_args)) / asked * (sigmas[step + 1] - sigmas[step])
+        callback({"i": step, "denoised": x, "x": x})
+    return x
+
+
 def endless(model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any, callback: Any, disable: bool) -> torch.Tensor:
     while True:
         x = model(x, sigmas[0] * x.new_ones(1), **extra_args)
@@ -79,6 +91,7 @@ def endless(model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any, 
 
 def test_a_sampler_of_a_pack_is_tried_like_any_other():
     assert traits(comfy.samplers.KSAMPLER(reversed_euler)) == SamplerTraits(one_a_step=True, is_euler=False, adds_noise=False)
+    assert traits(comfy.samplers.KSAMPLER(early_euler)) == SamplerTraits(one_a_step=False, is_euler=False, adds_noise=False)
     reversed_euler.__name__ = "sample_euler"
     assert not traits(comfy.samplers.KSAMPLER(reversed_euler)).is_euler
 
@@ -94,7 +107,9 @@ def test_what_cannot_be_tried_has_no_traits():
     assert traits(object()) == traits(comfy.samplers.KSAMPLER(endless)) == traits(comfy.samplers.KSAMPLER(remembering)) == nothing
     assert not kept, "a function that may keep a state is not tried"
     assert traits(comfy.samplers.KSAMPLER(functools.partial(sampling.sample_euler))) == nothing
-    assert traits(comfy.samplers.KSAMPLER(sampling.sample_euler_ancestral, {"noise_sampler": object()})) == nothing
+    noise_sampler = lambda *_: kept.append(0.0) or torch.zeros(1)  # noqa: E731 - a function of noise, as packs pass it
+    assert traits(comfy.samplers.KSAMPLER(sampling.sample_euler_ancestral, {"noise_sampler": noise_sampler})) == nothing
+    assert not kept, "nor is one with a generator that may keep one"
 
 
 def test_random_numbers_of_the_run_stay_as_they_are():
@@ -175,6 +190,30 @@ def test_under_a_sampler_that_adds_noise_auto_holds_and_is_slower_and_says_so(fl
     assert 0 < report.plan.speedup <= 1.55
     assert all(recipe in ((), ((report.plan.source(step), 1.0),)) for step, recipe in enumerate(report.plan.recipes))
     assert "adds noise" in report.label.note
+
+
+@pytest.mark.parametrize("reuse", ["auto", "extrapolate", "scale"])
+def test_under_a_sampler_that_adds_noise_residuals_are_held_whatever_was_asked_for(flux: Tiny, curves_folder: Path, reuse: Any):
+    residuals = torch.linspace(4, 1, 20)[:, None] * torch.tensor([1.0, 0.5]) + torch.tensor([0.0, 2.0])  # On a line.
+    products = {("cond", "cond"): tuple(map(tuple, (residuals @ residuals.T).tolist()))}
+    sigmas = tuple(torch.linspace(1, 0.05, 20).tolist())
+    curve = MagnitudeCurve(name="line", family="flux", sigmas=sigmas, ratios={"cond": (1.0,) * 20}, products=products)
+    curve.save(curves_folder / "line.json")
+    log = Log()
+    model = MagCachePatch(SpeedupMode(2.0, "line", reuse), log.add).attach(flux.model)
+    for name in ("euler", "lcm"):
+        sample(flux, model, count=20, sampler=name)
+    held = [all(recipe in ((), ((report.plan.source(step), 1.0),)) for step, recipe in enumerate(report.plan.recipes))
+            for report in log.reports]  # fmt: skip
+    assert held == [False, True]
+
+
+def test_under_a_sampler_that_adds_noise_a_recognised_model_goes_by_the_published_curve(flux: Tiny, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(flux.model.model.model_config.unet_config, "hidden_size", 3072)  # Recognised as Flux dev.
+    log = Log()
+    sample(flux, MagCachePatch(SpeedupMode(2.0), log.add).attach(flux.model), count=20, sampler="lcm")
+    (report,) = log.reports
+    assert report.label.curve == "flux" and report.reused > 0
 
 
 @pytest.mark.parametrize("name", ["lcm", "dpmpp_sde"])

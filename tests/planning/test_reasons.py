@@ -98,6 +98,7 @@ def test_a_curve_without_products_covers_every_sigma():
         (SIGMAS, 10, None),
         (SIGMAS, 20, Reason.OFF),
         (SIGMAS, 99, Reason.OFF),
+        ((*SIGMAS, 0.0), 20, Reason.OFF),
         (SIGMAS[::-1], 10, Reason.NOT_FALLING),
         ((math.nan, 0.5), 1, Reason.NOT_FALLING),
     ],

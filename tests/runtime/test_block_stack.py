@@ -253,6 +253,21 @@ def test_a_tail_in_another_type_than_the_first_block(tail_type: torch.dtype):
     assert torch.equal(seen[0], inputs()[0].to(tail_type) + residual[0].to(tail_type)), "without a detour over another type"
 
 
+def test_a_tail_in_a_narrower_type_than_the_first_block():
+    class Narrowing(Plain):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for block in self.blocks:
+                x = x + torch.tanh(block(x))
+            return self.head(x.float())
+
+    model, x = Narrowing(), torch.randn(2, 6, CHANNELS, generator=torch.Generator().manual_seed(0)).double()
+    model.blocks.double()
+    stack = BlockStack(model, PLAIN)
+    full, residual = watch(stack, model, x)
+    assert residual is not None and residual[0].dtype is torch.float64
+    torch.testing.assert_close(skip(stack, model, residual, x), full)
+
+
 def test_a_tail_that_gets_another_type_than_when_it_was_watched():
     """Then the tokens came from elsewhere: the residual does not belong to them."""
     model = Model(tail_type=torch.float64)
