@@ -20,7 +20,7 @@ from magcache.reports.run_report import Disturbance
 from magcache.runtime.calibration_mode import CalibrationMode
 
 from .runs import FixedMode, Log, PlanOf, cached, close, counted, sample, steps
-from .tiny import Tiny, noise
+from .tiny import Tiny, flux_schnell, noise
 
 Ask = Callable[[Any, torch.Tensor, torch.Tensor, dict[str, Any], Any], torch.Tensor]
 
@@ -232,6 +232,27 @@ def test_another_object_around_the_blocks_is_another_evaluation_even_at_the_same
     assert log.decisions == ["cccc" if fresh else "crrr"]
 
 
+def test_two_models_that_answer_the_same_question_have_residuals_of_their_own(flux: Tiny):
+    """As guiders ask that guide a model with a second one, here now before and now after the first."""
+    second, count = flux_schnell().model, iter(range(1000))
+    second.pre_run()
+
+    def both(answer: Any, x: torch.Tensor, timestep: torch.Tensor, options: dict[str, Any], seed: Any) -> torch.Tensor:
+        guider, number = answer.__self__, next(count)
+        models = {"first": guider.inner_model, "second": second.model}
+        answers = {
+            name: comfy.samplers.calc_cond_batch(models[name], [guider.conds["positive"]], x, timestep, options)[0]
+            for name in sorted(models, reverse=number % 2 == 1)
+        }
+        return answers["first"]
+
+    model, log = cached(flux.model, "crrr")
+    result = sample_with(flux, model, both, count=4, cfg=1.0)
+    assert log.decisions == ["cc" + "rr" * 3]
+    alone, _ = cached(flux.model, "crrr")
+    assert torch.equal(result, sample_with(flux, alone, lambda answer, *rest: answer(*rest), count=4, cfg=1.0))
+
+
 def tiled(model: Any, moving: bool) -> Any:
     """`model` with a wrapper that evaluates the latent in two tiles, in one batch, which may move from step to step."""
     model, count = model.clone(), iter(range(1000))
@@ -304,6 +325,24 @@ def test_the_expected_sigmas_are_compared_with_the_samplers_own(
             torch.zeros(1, *flux.latent), disable_pbar=True, seed=1,
         )  # fmt: skip
     assert log.reports[0].disturbances == (Disturbance.EXTRA_EVALUATIONS,) and log.decisions == [decisions]
+
+
+def test_a_sampler_that_evaluates_without_asking_the_guider_is_computed(flux: Tiny):
+    model, log = cached(flux.model, "crrr")
+
+    def direct(denoise: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any = None, **_: Any) -> torch.Tensor:
+        guider = denoise.inner_model
+        for sigma in sigmas[:-1]:
+            conds = [guider.conds["positive"]]
+            (x,) = comfy.samplers.calc_cond_batch(guider.inner_model, conds, x, sigma.expand(1), extra_args["model_options"])
+        return x
+
+    with torch.inference_mode():
+        comfy.sample.sample_custom(
+            model, noise(1, *flux.latent, seed=5), 1.0, comfy.samplers.KSAMPLER(direct), torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0]),
+            flux.positive, flux.negative, torch.zeros(1, *flux.latent), disable_pbar=True, seed=1,
+        )  # fmt: skip
+    assert log.decisions == ["cccc"] and [event.step for event in log.reports[0].events] == [0, 1, 2, 3]
 
 
 def test_a_curve_measured_in_a_quiet_run_is_saved(flux: Tiny, curves_folder: Path):
