@@ -18,8 +18,8 @@ from .base_model import bare
 from .families import FAMILIES
 from .progress import SamplerCallback
 
-_OTHER_CACHES = ("easycache", "lazycache")
-"""Where ComfyUI's own step caches keep their state in the options of a run."""
+_OTHER_CACHE = "easycache"
+"""Where ComfyUI's own step caches, EasyCache and LazyCache, keep their state in the options of a run."""
 
 
 class Run:
@@ -44,7 +44,7 @@ class Run:
         """Expected sigmas that were taken, each with the sampler's own."""
         self._seen: Counter[Hashable] = Counter()
         self._stacks: dict[Any, BlockStack | None] = {}
-        if any(name in options for name in _OTHER_CACHES):
+        if _OTHER_CACHE in options:
             session.disturb(Disturbance.OTHER_CACHE)
 
     def ask(self, x: torch.Tensor, timestep: torch.Tensor) -> None:

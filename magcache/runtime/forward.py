@@ -71,7 +71,7 @@ def run_forward(
     if expected is None:
         return result
     if evaluation.session.disturbed:
-        raise StaleResidualError("another step cache skipped this forward")
+        raise StaleResidualError("something else took part in this run")
     evaluation.session.note_correction(evaluation)
     return result + evaluation.gain * (result - expected)
 
