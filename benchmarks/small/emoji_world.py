@@ -6,13 +6,14 @@ What sampling needs, in NumPy alone: no art, no torch. `emoji_art` draws the pic
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from magcache.demo.world import word_signs
 
 Array = npt.NDArray[np.float32]
 
@@ -113,16 +114,10 @@ def encode(prompt: str) -> tuple[Array, Array]:
     tokens = np.zeros((TEXT_TOKENS, TEXT_WIDTH), np.float32)
     pooled = np.zeros(POOLED_WIDTH, np.float32)
     for place, word in enumerate(known[:TEXT_TOKENS]):
-        signs = _word_signs(word)
+        signs = word_signs(word)
         tokens[place] = signs[:TEXT_WIDTH]
         pooled += signs[-POOLED_WIDTH:]
     return tokens, pooled
-
-
-def _word_signs(word: str) -> Array:
-    """The 512 values of ±1 that stand for `word`."""
-    bits = np.unpackbits(np.frombuffer(hashlib.sha512(word.encode()).digest(), np.uint8))
-    return bits.astype(np.float32) * 2 - 1
 
 
 def to_latent(pictures: Array) -> Array:

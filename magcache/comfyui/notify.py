@@ -63,6 +63,8 @@ def _advice_on_skipping(report: RunReport) -> str | None:
     notes = [report.label.note] if report.label.note else []
     if report.plan.reason is Reason.LIMITED:
         notes.append(f"With {_steps(report.steps)} no more than {report.plan.speedup:.1f}× can be planned.")
+    if Disturbance.EXTRA_EVALUATIONS in report.disturbances:
+        notes.append("Another node evaluates the model more often than once a step, so errors of skipped steps were not corrected.")
     if report.steps < FEW_STEPS:
         skipped = sum(step.reused for step in report.outcomes())
         notes.append(f"It skipped {skipped} of only {_steps(report.steps)}, which can change the picture a lot.")

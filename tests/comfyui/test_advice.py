@@ -126,3 +126,8 @@ def test_all_notes_of_a_run_are_told():
     parts = ["The sampler adds noise.", "With 3 steps no more than 1.5× can be planned.", "It skipped 1 of only 3 steps"]
     assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
     assert told(report("cr" * 10, label=label)).endswith("curve flux. The sampler adds noise.")
+
+
+def test_a_run_without_corrections_says_why():
+    run = replace(report("cr" * 10), disturbances=(Disturbance.EXTRA_EVALUATIONS,))
+    assert told(run).endswith("more often than once a step, so errors of skipped steps were not corrected.")
