@@ -15,8 +15,10 @@ from .curves.shipped import load_curve as load_curve
 from .errors import MagCacheError as MagCacheError
 from .planning.budget import plan_budget as plan_budget
 from .planning.budget import plan_speedup as plan_speedup
+from .planning.influence import euler_influence as euler_influence
 from .planning.plan import Plan as Plan
 from .planning.plan import Reason as Reason
+from .planning.prediction import predicted_error as predicted_error
 from .planning.threshold import plan_by_threshold as plan_by_threshold
 from .planning.threshold import published_rule as published_rule
 from .settings import SpeedupSettings as SpeedupSettings

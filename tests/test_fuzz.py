@@ -28,7 +28,8 @@ from magcache.curves.codec import MAX_BYTES
 from magcache.curves.curve import check_name, same_sigma
 from magcache.curves.ratio_lists import Form, Layout, export_ratios, import_curve
 from magcache.errors import CalibrationError, CurveError, InfeasibleError, MagCacheError
-from magcache.planning.budget import MAX_SKIP, best_reuse, plan_speedup
+from magcache.planning.budget import plan_speedup
+from magcache.planning.influence import euler_influence
 
 
 def cases(count: int) -> settings:
@@ -162,13 +163,19 @@ def test_the_published_rule_plans_any_run(curve: MagnitudeCurve, rule: Threshold
     assert all(step in allowed for step, reused in zip(trimmed(sigmas), plan.reused, strict=False) if reused)
 
 
+def influences(sigmas: Sequence[float]) -> st.SearchStrategy[list[float]]:
+    """One finite number a step, as samplers of any kind may have."""
+    return st.lists(st.floats(-20, 20), min_size=len(sigmas), max_size=len(sigmas))
+
+
 @cases(700)
 @given(curves(), st.sampled_from(["hold", "scale", "extrapolate"]), st.sampled_from([1.0, 0.0, 2.5, 100.0]), st.booleans(), st.data())
-def test_a_budget_is_met_or_found_infeasible(curve: MagnitudeCurve, reuse: Any, guidance: float, is_euler: bool, data: st.DataObject):
+def test_a_budget_is_met_or_found_infeasible(curve: MagnitudeCurve, reuse: Any, guidance: float, known: bool, data: st.DataObject):
     sigmas = run_of(data, curve)
     nfe = data.draw(st.integers(-1, len(sigmas) + 2))
     ends = data.draw(st.just((math.inf, 0.0)) | st.tuples(st.floats(0, 20), st.floats(0, 2)))
-    wish: dict[str, Any] = {"guidance": guidance, "reuse": reuse, "window": ends, "is_euler": is_euler}
+    influence = data.draw(influences(sigmas)) if known else None
+    wish: dict[str, Any] = {"guidance": guidance, "reuse": reuse, "window": ends, "influence": influence}
     try:
         plan = plan_budget(curve, sigmas, nfe=nfe, **wish)
     except InfeasibleError as error:
@@ -178,8 +185,8 @@ def test_a_budget_is_met_or_found_infeasible(curve: MagnitudeCurve, reuse: Any, 
     kept = [sigmas[step] for step in trimmed(sigmas)]
     falls = bool(kept) and all(map(math.isfinite, sigmas)) and all(before > after for before, after in pairwise(kept))
     assert plan.nfe == (nfe if falls and nfe < len(kept) else len(sigmas))
-    assert is_euler or not any(plan.corrections)
-    assert longest_gap(plan) <= MAX_SKIP
+    assert known or not any(plan.corrections)
+    assert longest_gap(plan) <= max(6, len(sigmas) // 2)
     if any(plan.reused):
         assert not plan.reused[1] and not plan.reused[-1]
         assert all(ends[1] <= sigma <= ends[0] for sigma, reused in zip(plan.sigmas, plan.reused, strict=True) if reused)
@@ -189,7 +196,7 @@ def test_a_budget_is_met_or_found_infeasible(curve: MagnitudeCurve, reuse: Any, 
 @given(curves(), st.floats(1, 20) | st.sampled_from([1.0, 1e300]), st.data())
 def test_every_speedup_has_a_plan(curve: MagnitudeCurve, speedup: float, data: st.DataObject):
     sigmas = run_of(data, curve)
-    plan = plan_speedup(curve, sigmas, speedup, reuse=best_reuse(curve), is_euler=data.draw(st.booleans()))
+    plan = plan_speedup(curve, sigmas, speedup, influence=data.draw(st.none() | influences(sigmas)))
     check_plan(plan, sigmas)
 
 
@@ -266,7 +273,7 @@ def check_usable(curve: MagnitudeCurve) -> None:
     """What was accepted can be planned with, averaged, exported, and written and read again."""
     check_plan(plan_by_threshold(curve, curve.sigmas, ThresholdSettings(threshold=0.1, max_skip=3)), curve.sigmas)
     if curve.steps <= 100:
-        check_plan(plan_speedup(curve, curve.sigmas, 2.0, guidance=3.0, is_euler=True), curve.sigmas)
+        check_plan(plan_speedup(curve, curve.sigmas, 2.0, guidance=3.0, influence=euler_influence(curve.sigmas)), curve.sigmas)
     try:
         averaged(curve, MagnitudeCurve.from_json(curve.to_json() | {"provenance": {}}))
     except CalibrationError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from magcache import load_curve, plan_budget
+from magcache import euler_influence, load_curve, plan_budget
 from tools.step_bars import FINE, NIGHT, PAPER, Box, draw_steps, residual_sizes
 
 FOLDER = Path(__file__).parents[1] / "assets"
@@ -19,7 +19,7 @@ def draw_run(pen: ImageDraw.ImageDraw, box: Box, steps: int, last: int, line: fl
     """The `last` steps of a run of `steps` steps at twice the speed."""
     curve = load_curve("wan2.1_t2v_14B")
     sigmas = curve.sigmas_for(steps)
-    plan = plan_budget(curve, sigmas, nfe=steps // 2, is_euler=True)
+    plan = plan_budget(curve, sigmas, nfe=steps // 2, influence=euler_influence(sigmas))
     draw_steps(pen, box, plan.reused[-last:], residual_sizes(curve, sigmas)[-last:], line)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from magcache import MagnitudeCurve, Plan, plan_budget
+from magcache import MagnitudeCurve, Plan, euler_influence, plan_budget
 from magcache.planning.plan import Recipe
 
 FILE = Path(__file__).parents[1] / "docs" / "how_it_works.svg"
@@ -63,7 +63,7 @@ def drifts(plan: Plan, corrected: bool) -> list[tuple[range, list[float]]]:
 
 def draw(path: Path = FILE) -> None:
     """Write the figure as SVG."""
-    plan = plan_budget(example(), SIGMAS, nfe=5, is_euler=True)
+    plan = plan_budget(example(), SIGMAS, nfe=5, influence=euler_influence(SIGMAS))
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(8, 6), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 4))

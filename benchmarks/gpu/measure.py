@@ -14,7 +14,9 @@ from torch._dynamo.utils import counters
 from benchmarks.gpu.models import Workload, build
 from benchmarks.gpu.runs import SampledRun, Subject, waits
 from magcache.curves.shipped import load_curve
-from magcache.planning.budget import best_reuse, plan_speedup
+from magcache.planning.budget import plan_speedup
+from magcache.planning.influence import euler_influence
+from magcache.planning.prediction import best_reuse
 from magcache.settings import CacheDevice, Reuse
 
 Figures = dict[str, Any]
@@ -139,7 +141,9 @@ class GpuBench:
         sigmas = subject.sigmas()
         curve = load_curve(self._workload.curve, self._workload.steps)
         chosen = reuse or best_reuse(curve)
-        plan = plan_speedup(curve, sigmas.tolist()[:-1], speedup, guidance=self._workload.cfg, reuse=chosen, is_euler=True)
+        levels = sigmas.tolist()[:-1]
+        influence = euler_influence(levels)
+        plan = plan_speedup(curve, levels, speedup, guidance=self._workload.cfg, reuse=chosen, influence=influence)
 
         def take() -> Figures:
             before = _graphs()

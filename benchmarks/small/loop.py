@@ -1,12 +1,12 @@
-"""A plain Euler loop over a small model in diffusers, without a step cache or with one of diffusers or cache-dit. It counts the work."""
+"""A plain Euler loop over a small model in diffusers, without a step cache or with one. It counts the work."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -49,7 +49,7 @@ class Outcome:
 class Work(TorchFunctionMode):
     """Counts the multiply-adds of the blocks' linear layers and of attention (these models have attention in blocks only).
 
-    What a cache itself computes (norms, differences, sums) is not counted: it has no matrix products.
+    What a cache itself computes (norms, differences, weighted sums, Fourier transforms) is not counted.
     """
 
     def __init__(self, small: SmallModel, model: nn.Module) -> None:
@@ -80,10 +80,71 @@ def encode_branches(small: SmallModel, prompt: str, guidance: float) -> dict[str
     return cond if guidance == 1 else cond | {"uncond": small.encode([""])}
 
 
+class Reuse(Protocol):
+    """What stands in for the blocks at the steps that a plan does not compute. One object serves one branch of one run."""
+
+    def learn(self, step: int, before: torch.Tensor, after: torch.Tensor) -> None:
+        """Called at a computed step with the image's tokens before the first block and after the last, (batch, tokens, width)."""
+        ...
+
+    def replace(self, step: int, before: torch.Tensor) -> torch.Tensor:
+        """Returns the tokens after the last block for a step that is not computed."""
+        ...
+
+
+class PlannedStack:
+    """The blocks of a model, replaced at all steps but those that a plan computes. The model is a copy and stays like this."""
+
+    def __init__(self, model: nn.Module, computed: Collection[int], reuses: Sequence[Reuse]) -> None:
+        self.computed = computed
+        self.reuses = reuses
+        """One for each branch, in the order of a step's forwards."""
+        self.forwards = 0
+        """Number of forwards so far. Set it to continue at another step."""
+        self._before: torch.Tensor | None = None
+        lists = {name: blocks for name in ("transformer_blocks", "single_transformer_blocks", "blocks") if (blocks := getattr(model, name, None))}
+        empty = {name: nn.ModuleList() for name in lists}
+
+        def choose(_: nn.Module, __: tuple[Any, ...]) -> None:
+            for name, blocks in (lists if self._step in self.computed else empty).items():
+                setattr(model, name, blocks)
+
+        def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self._before = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+
+        model.register_forward_pre_hook(choose)
+        next(iter(lists.values()))[0].register_forward_pre_hook(enter, with_kwargs=True)
+        model.get_submodule("norm_out").register_forward_pre_hook(self._leave)
+
+    @property
+    def _step(self) -> int:
+        return self.forwards // len(self.reuses)
+
+    def _leave(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        step, reuse, tokens = self._step, self.reuses[self.forwards % len(self.reuses)], args[0]
+        self.forwards += 1
+        if step not in self.computed:
+            return reuse.replace(step, tokens), *args[1:]
+        assert self._before is not None
+        reuse.learn(step, self._before, tokens)
+        return args
+
+
 def guide(velocities: list[torch.Tensor], guidance: float) -> torch.Tensor:
     """Classifier-free guidance of [cond, uncond]; [cond] alone is returned unchanged."""
     cond, uncond = velocities[0], velocities[-1]
     return cond if len(velocities) == 1 else uncond + guidance * (cond - uncond)
+
+
+def euler_step(
+    small: SmallModel, model: Any, branches: dict[str, Tensors], latents: torch.Tensor, sigmas: torch.Tensor, step: int, guidance: float
+) -> torch.Tensor:
+    """The latents after a step of a run along `sigmas`. The model's caches are told where in the run it is."""
+    velocities, sigma = [], sigmas[step]
+    for name, text in branches.items():
+        with model.cache_context(name, step_index=step, sigma=float(sigma), num_inference_steps=len(sigmas) - 1):
+            velocities.append(small.velocity(model, latents, sigma[None], text))
+    return latents + (sigmas[step + 1] - sigma) * guide(velocities, guidance)
 
 
 @torch.no_grad()
@@ -104,12 +165,8 @@ def sample(
         setting.attach(attached, CacheRun(len(sigmas) - 1, len(branches), ratios))
     work, one_step, latents = Work(small, attached), 0, noise
     with work:
-        for now, after in pairwise(sigmas):
-            velocities = []
-            for context, text in branches.items():
-                with attached.cache_context(context):
-                    velocities.append(small.velocity(attached, latents, now[None], text))
-            latents = latents + (after - now) * guide(velocities, guidance)
+        for step in range(len(sigmas) - 1):
+            latents = euler_step(small, attached, branches, latents, sigmas, step, guidance)
             one_step = one_step or work.done  # The first step is always computed in full.
     return Outcome(latents, work.done / one_step)
 

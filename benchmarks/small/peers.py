@@ -1,7 +1,7 @@
-"""The other step caches for diffusers, each in several settings, for the loop of `benchmarks.small.loop`.
+"""The other step caches, each in several settings, for the loop of `benchmarks.small.loop`.
 
-Cond and uncond are separate forwards. diffusers' caches keep a state for each `cache_context` that the loop enters; cache-dit tells the
-two apart by their order. All caches compute in float32 here.
+Cond and uncond are separate forwards. diffusers' caches keep a state for each `cache_context` that the loop enters; cache-dit and Spectrum
+tell the two apart by their order. All caches compute in float32 here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from diffusers.hooks import (
 from torch import nn
 
 from benchmarks.small.loop import CacheRun, CacheSetting
+from benchmarks.small.seacache import sea_cache
+from benchmarks.small.spectrum import spectrum
 
 RETENTION = 0.2
 """Fraction of the steps, from the first, that diffusers' MagCache never skips: its default."""
@@ -107,12 +109,21 @@ def _db_cache_peer(name: str, first: int, order: int) -> Peer:
 
 _MAG_CACHE = ((0.01, 1), (0.02, 1), (0.03, 2), (0.06, 2), (0.12, 3), (0.12, 4), (0.24, 4), (0.24, 6), (0.5, 6), (1.0, 8))
 _TAYLOR_SEER = tuple((interval, order) for interval in (2, 3, 4, 5, 6, 8) for order in (1, 2))
+_SEA_CACHE = ((0.15, 2), (0.2, 2), (0.25, 2), (0.3, 2), (0.4, 2), (0.5, 2), (0.7, 2), (1.0, 2), (0.5, 3), (0.7, 3), (1.0, 3))
+_SPECTRUM = (
+    (2, 0), (2, 0.2), (2, 0.25), (2, 0.5), (3, 0.2), (2, 0.75), (3, 0.4),
+    (2, 1), (3, 0.75), (4, 0.5), (3, 1), (2, 2), (3, 1.5), (4, 0.75),
+)  # fmt: skip
 
 PEERS = (
     Peer("diffusers MagCache", tuple(mag_cache(threshold, most) for threshold, most in _MAG_CACHE)),
     Peer("diffusers FirstBlockCache", tuple(map(first_block_cache, (0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)))),
     Peer("diffusers TaylorSeer", tuple(taylor_seer(interval, order, lite=False) for interval, order in _TAYLOR_SEER)),
     Peer("diffusers TaylorSeer lite", tuple(taylor_seer(interval, order, lite=True) for interval, order in _TAYLOR_SEER)),
+    # The hook extrapolates by default and skips two steps at most. The paper holds, without a limit.
+    Peer("diffusers SeaCache", tuple(sea_cache(threshold, 1, most) for threshold, most in _SEA_CACHE)),
+    Peer("diffusers SeaCache, held", tuple(sea_cache(threshold, 0, 0) for threshold in (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6))),
+    Peer("Spectrum", tuple(spectrum(window, growth, blend) for window, growth in _SPECTRUM for blend in (0.5, 1))),
     # F1B0 is the fastest. F8B0 is the default, made for models with many more blocks.
     _db_cache_peer("cache-dit DBCache F1B0", 1, 0),
     _db_cache_peer("cache-dit DBCache F8B0", 8, 0),

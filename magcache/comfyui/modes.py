@@ -35,7 +35,8 @@ def run_facts(family: Family, guider: Any, noise: torch.Tensor, sigmas: list[flo
         guidance=guidance_of(guider),
         sigma_max=float(sampling.sigma_max),
         sigma_at=lambda part: float(sampling.percent_to_sigma(part)),
-        is_euler=traits.is_euler,
+        influence=traits.influence,
+        one_a_step=traits.one_a_step,
         adds_noise=traits.adds_noise,
     )
 

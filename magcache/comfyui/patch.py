@@ -19,9 +19,10 @@ from comfy.patcher_extension import WrappersMP
 from torch import nn
 
 from ..errors import MagCacheError
-from ..reports.run_report import RunReport
+from ..planning.plan import Plan
+from ..reports.run_report import RunLabel, RunReport
 from ..runtime.forward import run_evaluation, run_forward
-from ..runtime.run_setup import Conclusion, Mode, RunSetup
+from ..runtime.run_setup import Conclusion, Mode, RunSetup, Trials
 from ..runtime.session import Evaluation, ReusedEvaluation, Session
 from ..settings import CacheDevice
 from .base_model import bare, family_of
@@ -81,17 +82,23 @@ class MagCachePatch:
         run = self._begin(executor.class_obj, guider, noise, sigmas, options)
         if run is None:
             return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
-        options[_RUN] = run
-        progress = ProgressText(run.session, self.on_progress)
-        try:
-            result = executor(guider, sigmas, extra_args, progress.following(run.following(callback)), noise, *args, **kwargs)
-        except BaseException:
-            run.session.close()
-            progress.stopped()
-            raise
-        finally:
-            del options[_RUN]
-        self._end(run)
+
+        def sample(run: Run, callback: SamplerCallback | None, show: Callable[[str], None]) -> Any:
+            progress = ProgressText(run.session, show)
+            options[_RUN] = run
+            try:
+                return executor(guider, sigmas, extra_args, progress.following(run.following(callback)), noise, *args, **kwargs)
+            except BaseException:
+                run.session.close()
+                progress.stopped()
+                raise
+            finally:
+                del options[_RUN]
+
+        result = sample(run, callback, self.on_progress)
+        trials = self._end(run)
+        if trials is not None:
+            self._try(trials, run, options, result, sample)
         return result
 
     def _begin(self, sampler: Any, guider: Any, noise: torch.Tensor, sigmas: torch.Tensor, options: dict[str, Any]) -> Run | None:
@@ -104,28 +111,55 @@ class MagCachePatch:
             return None
         traits = traits_of(sampler, guider, sigmas)
         setup = self.mode.setup(run_facts(family, guider, noise, sigmas.tolist(), traits), curve_store())
-        session = Session(
-            setup.plan,
-            setup.label,
-            cache_device=self.cache_device,
-            free_memory=comfy.model_management.get_free_memory,
-            recorder=setup.recorder,
-        )
-        return Run(session, setup, sigmas.tolist()[:-1] if traits.one_a_step else None, options)
+        if setup.announcement:
+            self.on_progress(setup.announcement)
+        return Run(self._session(setup), setup, sigmas.tolist()[:-1] if traits.one_a_step else None, options)
 
-    def _end(self, run: Run) -> None:
-        """Remember and tell how a run went. The picture is there: nothing that goes wrong here may lose it."""
+    def _session(self, setup: RunSetup) -> Session:
+        free_memory = comfy.model_management.get_free_memory
+        return Session(setup.plan, setup.label, cache_device=self.cache_device, free_memory=free_memory, recorder=setup.recorder)
+
+    def _try(self, trials: Trials, run: Run, options: dict[str, Any], result: Any, sample: Callable[..., Any]) -> None:
+        """Run trials and tell what they showed. What was measured before is saved: only an interrupt by the user goes on from here."""
+        count = 0
+
+        def error_of(plan: Plan) -> float:
+            nonlocal count
+            count += 1
+            setup, number = RunSetup(plan, RunLabel("skipping")), count
+            trial = Run(self._session(setup), setup, run.expected, options)
+
+            def show(text: str) -> None:
+                self.on_progress(f"trial run {number}: {text}")
+
+            latent = sample(trial, None, show)
+            trial.session.close()
+            return float(torch.linalg.vector_norm((latent - result).float()) / torch.linalg.vector_norm(result.float()))
+
+        try:
+            text = trials.conclude(error_of)
+            log.info("%s", text)
+            self.on_progress(text)
+        except comfy.model_management.InterruptProcessingException:
+            raise
+        except Exception:
+            log.exception("MagCache could not run its trials. The picture and the curve are there.")
+
+    def _end(self, run: Run) -> Trials | None:
+        """Remember and tell how a run went, and return the trials to follow. Nothing that goes wrong here may lose the picture."""
         try:
             run.check()
             report = replace(run.session.close(), ratios=run.setup.ratios)
             if not report.events:
-                return
+                return None
             conclusion = _concluded(run.setup, report)
             report = replace(report, ratios=conclusion.ratios)
             self.history.add(report, conclusion.text)
             self.on_finished(report, conclusion.text)
+            return conclusion.trials
         except Exception:
             log.exception("MagCache could not report a run. Its picture is not affected.")
+            return None
 
     def predict_noise(self, executor: Any, x: torch.Tensor, timestep: torch.Tensor, model_options: dict[str, Any], seed: int | None) -> Any:
         run: Run | None = model_options.get("transformer_options", {}).get(_RUN)

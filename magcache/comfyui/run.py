@@ -33,6 +33,7 @@ class Run:
     def __init__(self, session: Session, setup: RunSetup, expected: list[float] | None, options: dict[str, Any]) -> None:
         self.session = session
         self.setup = setup
+        self.expected = expected
         self.latent: torch.Tensor | None = None
         """What the sampler asks about."""
         self._expected = expected

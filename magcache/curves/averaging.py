@@ -8,12 +8,13 @@ from dataclasses import replace
 from ..documents import shown
 from ..errors import CalibrationError
 from .curve import MagnitudeCurve, same_sigma
+from .propagation import Propagation, measured
 
 _MOST_RUNS = 1_000_000
 
 
 def averaged(earlier: MagnitudeCurve, new: MagnitudeCurve) -> MagnitudeCurve:
-    """The mean of both measurements; every run counts the same. `provenance["runs"]` keeps their number.
+    """The mean of both measurements; every run and every trial counts the same. `provenance["runs"]` keeps their number.
 
     Raises `CalibrationError` if they have other sigmas or other branches, or if that number is not a count.
     """
@@ -38,5 +39,13 @@ def averaged(earlier: MagnitudeCurve, new: MagnitudeCurve) -> MagnitudeCurve:
         new,
         ratios={branch: mean(earlier.ratios[branch], values) for branch, values in new.ratios.items()},
         products={pair: tuple(map(mean, earlier.products[pair], matrix)) for pair, matrix in new.products.items()},
+        propagation=_merged(earlier.propagation, new.propagation),
         provenance={**new.provenance, "runs": runs + 1},
     )
+
+
+def _merged(earlier: Propagation, new: Propagation) -> Propagation:
+    """The propagation that both were measured to have; one that was measured goes before one that was not."""
+    if new.trials and earlier.trials:
+        return measured((*earlier.trials, *new.trials))
+    return new if new.source == "measured" else earlier

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
 from ..documents import floats, items, mapping, number, rows, shown, table, text, whole
 from ..errors import CurveError, SettingsError
 from ..settings import ThresholdSettings
+from .propagation import GROWING, Propagation, Source
 
 if TYPE_CHECKING:
     from .curve import MagnitudeCurve
@@ -30,6 +32,7 @@ def document_of(curve: MagnitudeCurve) -> dict[str, Any]:
         document["gate"] = curve.gate
     if preset := curve.preset:
         document["preset"] = {"threshold": preset.threshold, "retention": preset.retention, "max_skip": preset.max_skip}
+    document["propagation"] = _propagation_document(curve.propagation)
     document["provenance"] = dict(curve.provenance)
     return document
 
@@ -57,6 +60,7 @@ def fields_of(document: object, source: str) -> dict[str, Any]:
             "vetoes": floats(given.get("vetoes", ())),
             "gate": None if given.get("gate") is None else number(given["gate"]),
             "preset": None if preset is None else _preset(mapping(preset)),
+            "propagation": _propagation(mapping(given["propagation"])) if "propagation" in given else GROWING,
             "provenance": mapping(given.get("provenance", {})),
         }
     except KeyError as missing:
@@ -71,6 +75,18 @@ def _products(value: object) -> dict[tuple[str, str], tuple[tuple[float, ...], .
         one, _, other = pair.partition(",")
         products[one, other] = rows(matrix)
     return products
+
+
+def _propagation(fields: dict[str, Any]) -> Propagation:
+    source: Source = text(fields["source"])  # pyright: ignore[reportAssignmentType] - checked by Propagation
+    numbers = {title: number(fields[title]) for title in ("growth", "shape", "stride", "coherence")}
+    return Propagation(**numbers, source=source, trials=rows(fields.get("trials", ())))
+
+
+def _propagation_document(propagation: Propagation) -> dict[str, Any]:
+    document = asdict(propagation)
+    document["trials"] = [list(row) for row in propagation.trials]
+    return document if propagation.trials else {title: value for title, value in document.items() if title != "trials"}
 
 
 def _preset(fields: dict[str, Any]) -> ThresholdSettings:

@@ -20,6 +20,7 @@ from ..errors import CurveError
 from ..settings import ThresholdSettings
 from .codec import MAX_BYTES, document_of, fields_of
 from .products import Blocks, Matrix, compose, resample
+from .propagation import GROWING, Propagation
 
 SAME_SIGMA = 1e-4
 """Two sigmas closer than this (relative to the larger) are one: schedules are computed in fp32 and stored rounded."""
@@ -64,6 +65,8 @@ class MagnitudeCurve:
     """A single step whose |γ − 1| is larger than this is always computed."""
     preset: ThresholdSettings | None = None
     """Settings recommended for this model where they were published."""
+    propagation: Propagation = GROWING
+    """How an error at one step reaches the picture."""
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Where the numbers come from: source, sampler, shift, resolution, …"""
 

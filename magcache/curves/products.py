@@ -13,6 +13,10 @@ import numpy.typing as npt
 _TURN = 0.75
 """Radians by which residuals change direction per radian of the noise schedule, fitted on the demo's model."""
 
+_ROUGHNESS = 0.005
+"""Part of a residual's squared size that not even the nearest step shares with it. Fitted, like the weights of `Propagation`, to
+public plans of real models (`python -m benchmarks.plans`)."""
+
 Matrix = npt.NDArray[np.float64]
 Blocks = dict[tuple[str, str], Matrix]
 """Inner products for pairs of branches: rows are steps of the first, columns of the second."""
@@ -86,10 +90,11 @@ def expected_products(sizes: Sequence[float], sigmas: Sequence[float]) -> Matrix
     """Inner products to expect of residuals of which only the magnitudes `sizes` are known (one a step).
 
     A prior, not a measurement: the cosine between two residuals falls with their distance in `_pace`, as fitted on models whose
-    residuals were recorded.
+    residuals were recorded, and by `_ROUGHNESS` as soon as they are two.
     """
     pace = np.array([_pace(sigma) for sigma in sigmas])
-    cosines = np.exp(-0.5 * (pace[:, None] - pace[None, :]) ** 2)
+    cosines = (1 - _ROUGHNESS) * np.exp(-0.5 * (pace[:, None] - pace[None, :]) ** 2)
+    np.fill_diagonal(cosines, 1.0)
     return np.outer(sizes, sizes) * cosines
 
 

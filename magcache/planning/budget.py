@@ -1,4 +1,4 @@
-"""Plans for a number of evaluations or for a speed-up: those with the least predicted drift."""
+"""Plans for a number of evaluations or for a speed-up: those with the least predicted error."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..curves.curve import SAME_SIGMA, MagnitudeCurve
-from ..curves.products import expected_products
+from ..curves.products import Matrix
 from ..errors import InfeasibleError, SettingsError
 from ..settings import Reuse
-from .plan import Correction, Plan, Reason, Recipe, compute_all, falling_stretches, joined, nearest
-from .reuse_errors import Gaps, Reuses, gaps, reuses
+from .fewer_steps import CLEARLY_BETTER, SHORT_RUN, part_of_plain
+from .influence import stretch_influence
+from .plan import Plan, Reason, Stretch, compute_all, falling_stretches, joined, nearest
+from .prediction import ErrorModel, best_reuse
 from .search import best_steps
 
-MAX_SKIP = 6
-"""Most consecutive steps that a budget plan reuses."""
 MOST_STEPS = 1000
-"""Most steps that are planned for: time and memory grow with their square, to a second and 130 MB."""
+"""Most steps that are planned for: time and memory grow with their square, to some seconds."""
+_MOST_STATES = 8_000_000
+"""Most states (step, distance, count) of a search. Up to 250 steps a gap may be half the run; in longer runs it is shorter."""
+_LEAST_REACH = 6
+"""Reused steps that every gap may have."""
 _FIRST_STEPS = 3
 """A budget plan computes this many steps first: they decide what the picture shows."""
-_EARLY_WEIGHT, _EARLY_WEIGHT_EXPECTED = 4.0, 100.0
-"""Weight of a gap at the first step relative to one at the last, because an early error grows on its way to the picture: where errors
-were measured, and where they are only expected. Chosen, like the number of first steps, on prompts of both small models in
-`benchmarks` that are not evaluated."""
 EVERYWHERE = (math.inf, 0.0)
 """The window that holds every sigma."""
 
@@ -38,17 +39,19 @@ def plan_budget(
     guidance: float = 1.0,
     reuse: Reuse | None = None,
     window: tuple[float, float] = EVERYWHERE,
-    is_euler: bool = False,
+    influence: Sequence[float] | None = None,
+    correct: bool = True,
 ) -> Plan:
-    """The plan of a run over `sigmas` (one a step, falling, without the closing 0) with `nfe` evaluations and the least drift by `curve`.
+    """The plan of a run over `sigmas` (one a step, falling, without the closing 0) with `nfe` evaluations and the least error by `curve`.
 
     The first three steps and the last are computed, as are steps at a veto or an expert switch of the curve and those whose sigma is
     outside `window` (highest, lowest) or lower than any that was measured. `guidance` is the CFG scale that composes the branches,
-    `reuse` is by default what suits the curve (`best_reuse`). `is_euler` says that each step of the sampler moves the latent by Δσ
-    times the model's output: then the computed step after a gap corrects most of the gap's drift, at sigmas that the curve covers.
+    `reuse` is by default what suits the curve (`best_reuse`). `influence` says how much the model's output at each step moves the end
+    of the run, in units of sigma (`euler_influence` for Euler). With it the computed step after a gap corrects most of the gap's
+    drift, at sigmas that the curve covers, unless `correct` is off; without it Euler is assumed and nothing is corrected.
 
     Raises `InfeasibleError` if no plan has that many evaluations, naming the nearest number, and `SettingsError` for more than 1000
-    steps. Method: docs/how_it_works.md.
+    steps or an influence that is not one number a step. Method: docs/how_it_works.md.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     stretches = falling_stretches(sigmas) if all(map(math.isfinite, sigmas)) else []
@@ -58,10 +61,11 @@ def plan_budget(
         return compute_all(sigmas, Reason.NOT_FALLING)
     if nfe >= len(stretches[0].sigmas):
         return compute_all(sigmas, Reason.OFF)
-    found = _Search.of(curve, stretches[0].sigmas, guidance, reuse, window, is_euler)
-    if nfe not in found.choices:
-        raise InfeasibleError(len(stretches[0].sigmas), nfe, found.nearest(nfe))
-    return found.plan(nfe)
+    search = _Search.of(curve, _model(curve, stretches[0], len(sigmas), sigmas, guidance, reuse, influence, correct), window)
+    computed = search.computed(nfe)
+    if computed is None:
+        raise InfeasibleError(len(stretches[0].sigmas), nfe, search.nearest(nfe))
+    return search.model.plan(computed)
 
 
 def plan_speedup(
@@ -72,12 +76,13 @@ def plan_speedup(
     guidance: float = 1.0,
     reuse: Reuse | None = None,
     window: tuple[float, float] = EVERYWHERE,
-    is_euler: bool = False,
+    influence: Sequence[float] | None = None,
+    correct: bool = True,
 ) -> Plan:
     """The plan that comes nearest to `speedup` (steps per computed step), for any schedule: each falling stretch is planned on its own.
 
-    `curve`, `sigmas` (one a step, without the closing 0), `guidance`, `reuse`, `window` and `is_euler` are those of `plan_budget`. Raises
-    `SettingsError` for a speed-up below 1 or more than 1000 steps. Method: docs/how_it_works.md.
+    `curve`, `sigmas` (one a step, without the closing 0) and the other options are those of `plan_budget`. Raises `SettingsError`
+    for a speed-up below 1, more than 1000 steps or an influence that is not one number a step. Method: docs/how_it_works.md.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     if evaluations_for(len(sigmas), speedup) >= len(sigmas):
@@ -85,17 +90,47 @@ def plan_speedup(
     stretches = falling_stretches(sigmas) if all(map(math.isfinite, sigmas)) else []
     if all(len(stretch.sigmas) < 2 for stretch in stretches):
         return compute_all(sigmas, Reason.NOT_FALLING)
+    stops = [*(stretch.steps[0] for stretch in stretches[1:]), len(sigmas)]
     plans: list[Plan] = []
-    for stretch in stretches:
-        found = _Search.of(curve, stretch.sigmas, guidance, reuse, window, is_euler)
+    for stretch, stop in zip(stretches, stops, strict=True):
+        search = _Search.of(curve, _model(curve, stretch, stop, sigmas, guidance, reuse, influence, correct), window)
         wanted = evaluations_for(len(stretch.sigmas), speedup)
-        plans.append(found.plan(found.nearest(wanted), wanted))
+        plans.append(_stretch_plan(search, curve, wanted, guidance, short=len(sigmas) < SHORT_RUN))
     return joined(plans)
 
 
-def best_reuse(curve: MagnitudeCurve) -> Reuse:
-    """Extrapolation where its damping was measured, else holding."""
-    return "extrapolate" if curve.products else "hold"
+def _stretch_plan(search: _Search, curve: MagnitudeCurve, wanted: int, guidance: float, short: bool) -> Plan:
+    """The plan whose number of evaluations is nearest to `wanted`; of a short run, one that is clearly better than fewer steps."""
+    model, nfe = search.model, search.nearest(wanted)
+    reason = search.limit if nfe > wanted else None
+    computed = search.computed(nfe) or []
+    while short and nfe < model.steps and part_of_plain(curve, model, computed, guidance) > CLEARLY_BETTER:
+        nfe, reason = nfe + 1, Reason.FEWER_STEPS
+        computed = search.computed(nfe) or list(range(model.steps))
+    return model.plan(computed, reason)
+
+
+def parts_of_plain(
+    curve: MagnitudeCurve,
+    sigmas: Sequence[float],
+    *,
+    guidance: float = 1.0,
+    influence: Sequence[float] | None = None,
+    correct: bool = True,
+) -> dict[int, float]:
+    """What one and two evaluations fewer would cost a short run, by the number of evaluations that remain.
+
+    The cost is the predicted error of the best plan divided by that of plain sampling with as many steps; up to `CLEARLY_BETTER`
+    skipping is worth it. Empty for a run of `SHORT_RUN` steps or more, and where nothing can be planned. The options are those of
+    `plan_budget`.
+    """
+    sigmas = tuple(float(sigma) for sigma in sigmas)
+    stretches = falling_stretches(sigmas) if all(map(math.isfinite, sigmas)) else []
+    if len(stretches) != 1 or not 2 < len(sigmas) < SHORT_RUN:
+        return {}
+    search = _Search.of(curve, _model(curve, stretches[0], len(sigmas), sigmas, guidance, None, influence, correct), EVERYWHERE)
+    plans = {nfe: search.computed(nfe) for nfe in (search.model.steps - 1, search.model.steps - 2)}
+    return {nfe: part_of_plain(curve, search.model, computed, guidance) for nfe, computed in plans.items() if computed}
 
 
 def evaluations_for(steps: int, speedup: float) -> int:
@@ -105,68 +140,63 @@ def evaluations_for(steps: int, speedup: float) -> int:
     return max(1, math.floor(steps / speedup + 1e-9))
 
 
+def _model(
+    curve: MagnitudeCurve,
+    stretch: Stretch,
+    stop: int,
+    sigmas: Sequence[float],
+    guidance: float,
+    reuse: Reuse | None,
+    influence: Sequence[float] | None,
+    correct: bool,
+) -> ErrorModel:
+    """The error model of one stretch of a run over `sigmas`; `stop` is the first step after the stretch."""
+    if influence is not None and (len(influence) != len(sigmas) or not all(map(math.isfinite, influence))):
+        raise SettingsError(f"The influence is {list(influence)!s:.120}; expected {len(sigmas)} finite numbers, one a step.")
+    own = None if influence is None else stretch_influence(influence, stretch, stop)
+    return ErrorModel.of(curve, stretch.sigmas, reuse=reuse or best_reuse(curve), guidance=guidance, influence=own, correct=correct)
+
+
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """The best computed steps of one falling stretch for every number of evaluations."""
+    """The best plans of one falling stretch."""
 
-    sigmas: tuple[float, ...]
-    options: Reuses
-    gaps: Gaps
-    choices: dict[int, tuple[float, list[int]]]
+    model: ErrorModel
+    costs: Matrix
+    """Of all gaps, as `best_steps` takes them."""
+    allowed: npt.NDArray[np.bool_]
+    """Which steps may be reused."""
     limit: Reason
     """What stands in the way of fewer evaluations."""
 
     @classmethod
-    def of(
-        cls,
-        curve: MagnitudeCurve,
-        sigmas: tuple[float, ...],
-        guidance: float,
-        reuse: Reuse | None,
-        window: tuple[float, float],
-        is_euler: bool,
-    ) -> _Search:
-        steps = len(sigmas)
+    def of(cls, curve: MagnitudeCurve, model: ErrorModel, window: tuple[float, float]) -> _Search:
+        steps, sigmas = model.steps, model.sigmas.tolist()
         if steps > MOST_STEPS:
             raise SettingsError(
                 f"The run has {steps} steps; a speed-up can be planned for at most {MOST_STEPS}. Use fewer steps or a threshold."
             )
-        products, early = curve.products_at(sigmas, guidance), _EARLY_WEIGHT
-        if products is None:
-            products, early = expected_products(curve.levels_at(sigmas), sigmas), _EARLY_WEIGHT_EXPECTED
         always = {nearest(sigmas, sigma) for sigma in (*curve.vetoes, *(curve.sigmas[step] for step in curve.masked))}
         lowest = curve.sigmas[-1] * (1 - SAME_SIGMA) if curve.products else 0.0
         inside = np.array([window[1] <= sigma <= window[0] for sigma in sigmas])
         covered = np.array([sigma >= lowest for sigma in sigmas])
         allowed = inside & covered & np.array([step not in always for step in range(steps)])
-        options = reuses(products, np.asarray(sigmas), min(MAX_SKIP, steps), reuse or best_reuse(curve))
-        correcting = np.array([is_euler and curve.coverage([sigma]) == 1 for sigma in sigmas])
-        passed = gaps(products, np.asarray(sigmas), options, early ** np.linspace(1, 0, steps), correcting)
         limit = Reason.TOO_SHORT if steps <= _FIRST_STEPS + 1 else Reason.LIMITED
         if limit is Reason.LIMITED and not allowed[_FIRST_STEPS:-1].any():
             limit = Reason.NO_STEP_ALLOWED if covered[_FIRST_STEPS:-1].any() else Reason.NOT_COVERED
-        return cls(sigmas, options, passed, best_steps(passed.costs, min(_FIRST_STEPS, steps), allowed), limit)
+        max_skip = min(max(steps // 2, _LEAST_REACH), max(_LEAST_REACH, _MOST_STATES // max(steps, 1) ** 2), max(steps - 1, 1))
+        return cls(model, model.costs(max_skip), allowed, limit)
+
+    def computed(self, nfe: int) -> list[int] | None:
+        """The computed steps of the best plan with `nfe` evaluations; None if there is none."""
+        first = min(_FIRST_STEPS if nfe > 4 else 2, self.model.steps)  # Four evaluations leave two gaps, each up to half the run.
+        found = best_steps(self.costs, first, self.allowed, nfe).get(nfe)
+        return found and found[1]
 
     def nearest(self, wanted: int) -> int:
         """The number of evaluations nearest to `wanted` that can be planned."""
-        return min(self.choices, key=lambda count: abs(count - wanted))
-
-    def plan(self, nfe: int, wanted: int | None = None) -> Plan:
-        """The plan with `nfe` evaluations where `wanted` were asked for."""
-        reason = self.limit if wanted is not None and nfe > wanted else None
-        computed = self.choices[nfe][1]
-        reused, errors = [False] * len(self.sigmas), [0.0] * len(self.sigmas)
-        recipes: list[Recipe] = [()] * len(self.sigmas)
-        corrections: list[Correction | None] = [None] * len(self.sigmas)
-        for before, last, after in zip((-1, *computed), computed, (*computed[1:], len(self.sigmas)), strict=False):
-            for step in range(last + 1, after):
-                reused[step], errors[step] = True, math.sqrt(float(self.options.error[self.options.at(before, last, step)]))
-                recipes[step] = self._recipe(before, last, step)
-            if gain := float(self.gaps.gains[self.gaps.at(before, last, after)]):
-                corrections[after] = Correction(gain, self._recipe(before, last, after))
-        return Plan(self.sigmas, tuple(reused), tuple(errors), tuple(recipes), tuple(corrections), reason)
-
-    def _recipe(self, before: int, last: int, step: int) -> Recipe:
-        place = self.options.at(before, last, step)
-        newest, older = float(self.options.newest[place]), float(self.options.older[place])
-        return ((last, newest),) if older == 0 else ((last, newest), (before, older))
+        steps = self.model.steps
+        if self.computed(wanted) is not None:
+            return wanted
+        found = best_steps(self.costs, min(_FIRST_STEPS, steps), self.allowed, steps)
+        return min(found, key=lambda count: abs(count - wanted))

@@ -25,6 +25,7 @@ class Reason(str, Enum):
     NO_STEP_ALLOWED = "the settings allow no step to be skipped"
     ERROR_TOO_LARGE = "every skip would exceed the threshold"
     NOT_COVERED = "the curve was not measured at these noise levels"
+    FEWER_STEPS = "plain sampling with as few steps would be about as good"
     LIMITED = "a higher speed-up cannot be planned for this run"
 
 

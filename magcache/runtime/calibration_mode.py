@@ -8,12 +8,16 @@ from pathlib import Path
 
 from ..curves.averaging import averaged
 from ..curves.curve import MagnitudeCurve
+from ..curves.propagation import CANDIDATES, Propagation
 from ..curves.store import CurveStore
 from ..errors import CalibrationError
-from ..planning.plan import Reason, compute_all
+from ..planning.budget import evaluations_for
+from ..planning.plan import Plan, Reason, compute_all
+from ..planning.trials import TRIAL_SPEEDUP, measure_propagation, trial_plans
 from ..reports.run_report import RunLabel, RunReport
+from ..settings import FEW_STEPS
 from .recorder import Recorder
-from .run_setup import AUTO, Conclusion, RunFacts, RunSetup, serves
+from .run_setup import AUTO, Conclusion, RunFacts, RunSetup, Trials, serves
 
 ALIASES = {
     "chroma_calibration": "chroma",
@@ -35,6 +39,8 @@ class CalibrationMode:
     name: str
     average: bool = False
     """Whether a curve that exists under this name is averaged with the new one."""
+    thorough: bool = False
+    """Whether trial runs follow that measure how errors propagate."""
     saved: Callable[[MagnitudeCurve, Path], None] = lambda curve, path: None
     """Is called with the curve and the path at which it was saved."""
 
@@ -43,6 +49,7 @@ class CalibrationMode:
         return RunSetup(
             compute_all(run.sigmas, Reason.NO_CURVE),
             RunLabel("calibrating"),
+            announcement=_cost(run) if self.thorough else "",
             recorder=recorder,
             conclude=lambda report: self._conclude(report, recorder, run, store),
         )
@@ -65,7 +72,23 @@ class CalibrationMode:
             curve = averaged(store.load(curve.name, curve.steps), curve)
         path = store.save(curve)
         self.saved(curve, path)
-        return Conclusion(_told(curve, path, run, store), curve.mean_ratios_at(report.plan.sigmas))
+        trials = self._trials(curve, run, store) if self.thorough else None
+        return Conclusion(_told(curve, path, run, store), curve.mean_ratios_at(report.plan.sigmas), trials)
+
+    def _trials(self, curve: MagnitudeCurve, run: RunFacts, store: CurveStore) -> Trials | None:
+        """The runs that measure the propagation of `curve`, which is saved already; None in a run that is too short for them."""
+        if len(run.sigmas) < FEW_STEPS:
+            return None
+        correct = run.one_a_step and not run.adds_noise
+        plans = trial_plans(curve, run.sigmas, guidance=run.guidance, influence=run.influence, correct=correct)
+
+        def conclude(error_of: Callable[[Plan], float]) -> str:
+            found = measure_propagation(curve, plans, error_of)
+            path = store.save(found)
+            self.saved(found, path)
+            return f"{_told(found, path, run, store)} · {told_propagation(found.propagation)}"
+
+        return Trials(plans, conclude)
 
 
 def _check_measurable(report: RunReport, recorder: Recorder, run: RunFacts) -> None:
@@ -85,6 +108,22 @@ def _check_measurable(report: RunReport, recorder: Recorder, run: RunFacts) -> N
             f"Nothing was calibrated, because the model was last seen at sigma {recorder.sigmas[-1]:.4g} of a run that went down to "
             f"{evaluated:.4g}: another node changed its blocks or skipped them. Calibrate without it."
         )
+
+
+def _cost(run: RunFacts) -> str:
+    """What a thorough calibration takes, before it begins."""
+    steps = len(run.sigmas)
+    if steps < FEW_STEPS:
+        return f"measures a curve; trial runs need at least {FEW_STEPS} steps, so there will be none"
+    most = len(CANDIDATES) * evaluations_for(steps, TRIAL_SPEEDUP)
+    return f"measures a curve in {steps} evaluations, then up to {len(CANDIDATES)} trial runs: {most} more"
+
+
+def told_propagation(propagation: Propagation) -> str:
+    """What was found out about how errors propagate, in one line."""
+    kind = "early errors grow" if propagation.grows else "early errors shrink"
+    runs = len(propagation.trials)
+    return f"{kind} ({propagation.source}" + (f" by trials of {runs} run{'s' * (runs != 1)})" if runs else ")")
 
 
 def _part(measured: list[float], run: RunFacts) -> str:

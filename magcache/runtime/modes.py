@@ -9,8 +9,10 @@ from typing import Literal
 from ..curves.curve import MagnitudeCurve
 from ..curves.shipped import known_curves
 from ..curves.store import CurveStore
-from ..planning.budget import best_reuse, plan_speedup
-from ..planning.plan import Reason, compute_all
+from ..planning.budget import parts_of_plain, plan_speedup
+from ..planning.fewer_steps import CLEARLY_BETTER
+from ..planning.plan import Plan, Reason, compute_all
+from ..planning.prediction import best_reuse
 from ..planning.threshold import plan_by_threshold
 from ..reports.run_report import RunLabel
 from ..settings import FEW_STEPS, Reuse, SpeedupSettings, ThresholdSettings
@@ -82,8 +84,10 @@ class SpeedupMode:
             guidance=run.guidance,
             reuse=reuse,
             window=(run.sigma_at(start), run.sigma_at(end)),
-            is_euler=run.is_euler,
+            influence=run.influence,
+            correct=run.one_a_step and not run.adds_noise,
         )
+        note = " ".join(filter(None, (note, _verdict(curve, run, plan))))
         label = RunLabel("skipping", curve.name, tuned=preset is not None, note=note)
         return RunSetup(plan, label, curve.mean_ratios_at(plan.sigmas))
 
@@ -105,6 +109,21 @@ class SpeedupMode:
             note = "The sampler adds noise (or cannot be tried out), so the run does not calibrate the model. Run it once with euler, say."
             return RunSetup(full, RunLabel("full", note=note))
         return CalibrationMode(AUTO, "").setup(run, store)
+
+
+def _verdict(curve: MagnitudeCurve, run: RunFacts, plan: Plan) -> str:
+    """What skipping would cost a run that is too short to gain as much as was asked; empty for other runs."""
+    if plan.reason is not Reason.FEWER_STEPS:
+        return ""
+    correct = run.one_a_step and not run.adds_noise
+    parts = parts_of_plain(curve, run.sigmas, guidance=run.guidance, influence=run.influence, correct=correct)
+    shown = ", ".join(f"{part:.2f} with {nfe}" for nfe, part in parts.items())
+    kind = "measured" if curve.propagation.source == "measured" else "taken to grow" if curve.propagation.grows else "taken to shrink"
+    return (
+        f"Of {plan.steps} steps {plan.nfe} are computed: with fewer, plain sampling with as few steps would be about as good. "
+        f"Predicted error relative to that: {shown} evaluations; above {CLEARLY_BETTER:.2f} it is not worth it. "
+        f"(How early errors spread is {kind}.)"
+    )
 
 
 def _alike(chosen: str, named: str) -> bool:

@@ -34,7 +34,10 @@ class RunFacts:
     """The model's largest sigma."""
     sigma_at: Callable[[float], float]
     """The sigma at a fraction of the schedule, from 0 at its begin to 1 at its end."""
-    is_euler: bool
+    influence: tuple[float, ...] | None
+    """How much the model's output at each step moves the end of the run, in sigma; None if the sampler does not let it be told."""
+    one_a_step: bool
+    """Whether the sampler evaluates the model once a step."""
     adds_noise: bool
     closing_sigma: float = 0.0
 
@@ -50,6 +53,16 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Trials:
+    """Runs that follow the first one, from the same noise, to measure more."""
+
+    plans: tuple[Plan, ...]
+    conclude: Callable[[Callable[[Plan], float]], str]
+    """Called with a function that runs a plan and returns ‖x − x_full‖ / ‖x_full‖ of its final latent x. Returns what to tell the
+    user. It may raise `MagCacheError`, which the host shows."""
+
+
+@dataclass(frozen=True, slots=True)
 class Conclusion:
     """What came of a run beside its picture."""
 
@@ -57,6 +70,7 @@ class Conclusion:
     """What to tell the user."""
     ratios: tuple[float, ...] = ()
     """γ at each step of the plan."""
+    trials: Trials | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +81,8 @@ class RunSetup:
     label: RunLabel
     ratios: tuple[float, ...] = ()
     """γ of the curve at each step of the plan; empty without a curve."""
+    announcement: str = ""
+    """What to tell the user before the run begins."""
     recorder: Recorder | None = None
     """What measures a curve in this run."""
     conclude: Callable[[RunReport], Conclusion] = lambda report: Conclusion(report.line(), report.ratios)

@@ -9,7 +9,8 @@ from statistics import fmean
 from typing import Any
 
 from ..curves.curve import MagnitudeCurve
-from ..planning.budget import best_reuse, plan_speedup
+from ..planning.budget import plan_speedup
+from ..planning.influence import euler_influence
 from .client import Client
 from .runs import CALIBRATION_SEED, OnProgress, RunResult, begin_task, run_with_seed
 from .workflow import CACHE_NODES, Types, Workflow, WorkflowError, bypassed, insert_before_samplers
@@ -35,10 +36,9 @@ class SavedCurve:
 
     def forecasts(self) -> list[Forecast]:
         """What MagCache Auto would do at each of `SPEEDUPS`, with the sampler Euler and the schedule of the calibration."""
-        guidance, reuse = self.curve.provenance.get("cfg") or 1.0, best_reuse(self.curve)
-        plans = [
-            plan_speedup(self.curve, self.curve.sigmas, speedup, guidance=guidance, reuse=reuse, is_euler=True) for speedup in SPEEDUPS
-        ]
+        guidance = self.curve.provenance.get("cfg") or 1.0
+        sigmas, influence = self.curve.sigmas, euler_influence(self.curve.sigmas)
+        plans = [plan_speedup(self.curve, sigmas, speedup, guidance=guidance, influence=influence) for speedup in SPEEDUPS]
         # In a run of few steps several speed-ups may lead to the same number of evaluations.
         different = {plan.nfe: plan for plan in plans}.values()
         return [Forecast(plan.speedup, plan.nfe, sqrt(fmean(error**2 for error in plan.errors)), max(plan.errors)) for plan in different]

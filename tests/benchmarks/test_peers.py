@@ -15,6 +15,8 @@ from torch import nn
 from benchmarks.small.loop import CacheRun, CacheSetting, Outcome, copy_modules, measure_ratios, sample
 from benchmarks.small.models import IMAGE, VIDEO, SmallModel
 from benchmarks.small.peers import PEERS, Peer, db_cache, first_block_cache, mag_cache, taylor_seer
+from benchmarks.small.seacache import sea_cache
+from benchmarks.small.spectrum import spectrum
 
 STEPS, GUIDANCE = 7, 2.5
 SIGMAS = torch.linspace(1, 0, STEPS + 1)
@@ -23,6 +25,9 @@ NEVER = {
     "diffusers FirstBlockCache": first_block_cache(-1),
     "diffusers TaylorSeer": taylor_seer(1, 1, lite=False),
     "diffusers TaylorSeer lite": taylor_seer(1, 1, lite=True),
+    "diffusers SeaCache": sea_cache(0, 1, 2),
+    "diffusers SeaCache, held": sea_cache(0, 0, 0),
+    "Spectrum": spectrum(1, 0, 0.5),
     "cache-dit DBCache F1B0": db_cache(0, 2, 1, 0),
     "cache-dit DBCache F8B0": db_cache(0, 2, 8, 0),
     "cache-dit DBCache F1B0 + TaylorSeer": db_cache(0, 2, 1, 1),
@@ -116,7 +121,7 @@ def with_a_model_for_each_branch(case: PeerCase, setting: CacheSetting) -> torch
     for step in range(STEPS):
         velocities = []
         for prompt, model in models.items():
-            with model.cache_context("only"):
+            with model.cache_context("only", step_index=step, sigma=float(SIGMAS[step]), num_inference_steps=STEPS):
                 velocities.append(case.small.velocity(model, latents, SIGMAS[step : step + 1], case.small.encode([prompt])))
         cond, uncond = velocities
         latents = latents + (SIGMAS[step + 1] - SIGMAS[step]) * (uncond + GUIDANCE * (cond - uncond))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from magcache import known_curves, load_curve, plan_budget
+from magcache import euler_influence, known_curves, load_curve, plan_budget, predicted_error
 from magcache.settings import ThresholdSettings
 
 from .calls import refused, run
@@ -48,9 +48,21 @@ def test_settings_are_as_given_else_as_recommended_else_the_defaults(tmp_path: P
 def test_a_speedup_is_planned_as_for_euler():
     curve = load_curve("flux")
     found = plan("--curve", "flux", "--speedup", "2")
-    expected, other = (plan_budget(curve, curve.sigmas, nfe=14, reuse="hold", is_euler=euler) for euler in (True, False))
-    assert found["decisions"] == expected.decisions != other.decisions
-    assert found["errors"] == list(expected.errors) and found["target"] == 2 and found["nfe"] == 14
+    expected = plan_budget(curve, curve.sigmas, nfe=14, influence=euler_influence(curve.sigmas))
+    assert found["decisions"] == expected.decisions and found["errors"] == list(expected.errors)
+    assert found["target"] == 2 and found["nfe"] == 14
+    assert found["predicted_error"] == predicted_error(curve, curve.sigmas, expected.computed)
+    assert found["propagation"] == {"growth": 3.0, "shape": 2.25, "stride": 0.0, "coherence": 0.0, "source": "published plans"}
+
+
+def test_any_plan_can_be_looked_at():
+    steps = "0,1,2,4,6,11,24,41,49"
+    found = plan("--curve", "flux", "--steps", "50", "--computed", steps)
+    curve = load_curve("flux", 50)
+    computed = [int(step) for step in steps.split(",")]
+    assert [step for step, decision in enumerate(found["decisions"]) if decision == "compute"] == computed
+    assert found["predicted_error"] == predicted_error(curve, curve.sigmas_for(50), computed) > 0
+    assert "predicted error of the whole run" in run("plan", "--curve", "flux", "--steps", "50", "--computed", steps)
 
 
 def test_the_table_has_a_line_for_each_step():
@@ -68,11 +80,14 @@ def test_a_curve_file_is_read(tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--curve", "flux", "--computed", "0,x,4"), "expected whole numbers with commas between them"),
+        (("--curve", "flux", "--computed", "1,2,27"), "expected steps from 0 to 27, step 0 among them"),
+        (("--curve", "flux", "--computed", "0,2,28"), "expected steps from 0 to 27, step 0 among them"),
         (("--threshold", "-1"), "threshold is -1.0"),
         (("--speedup", "0.5"), "speed-up is 0.5"),
         (("--steps", "6", "--speedup", "3"), "the nearest that can is"),
     ],
-    ids=["threshold", "speed-up below 1", "too few steps"],
+    ids=["words", "without step 0", "beyond the end", "threshold", "speed-up below 1", "too few steps"],
 )
 def test_impossible_settings_are_refused_in_one_line(arguments: tuple[str, ...], message: str):
     assert message in refused("plan", "--curve", "flux", *arguments)

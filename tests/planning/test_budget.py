@@ -9,9 +9,12 @@ import pytest
 
 from magcache import MagnitudeCurve, known_curves, load_curve
 from magcache.errors import InfeasibleError, SettingsError
-from magcache.planning.budget import best_reuse, evaluations_for, plan_budget, plan_speedup
+from magcache.planning.budget import evaluations_for, plan_budget, plan_speedup
+from magcache.planning.influence import euler_influence
+from magcache.planning.prediction import best_reuse
 
 SIGMAS = tuple(float(sigma) for sigma in np.linspace(1, 0.05, 20))
+INFLUENCE = euler_influence(SIGMAS)
 
 
 def measured(residuals: np.ndarray, sigmas: tuple[float, ...] = SIGMAS, **more: object) -> MagnitudeCurve:
@@ -141,7 +144,7 @@ def test_by_default_residuals_are_reused_as_suits_the_curve(curve: MagnitudeCurv
 
 
 def test_only_the_computed_step_after_a_gap_corrects(curve: MagnitudeCurve):
-    plan = plan_budget(curve, SIGMAS, nfe=10, is_euler=True)
+    plan = plan_budget(curve, SIGMAS, nfe=10, influence=INFLUENCE)
     corrected = {step for step in range(20) if plan.correction(step)}
     after_a_gap = {step for step in range(1, 20) if plan.reused[step - 1] and not plan.reused[step]}
     assert corrected and corrected <= after_a_gap
@@ -150,13 +153,13 @@ def test_only_the_computed_step_after_a_gap_corrects(curve: MagnitudeCurve):
 def test_nothing_is_corrected_unless_the_sampler_is_known_to_be_euler(curve: MagnitudeCurve):
     assert not any(plan_budget(curve, SIGMAS, nfe=10).corrections)
     assert not any(plan_speedup(curve, SIGMAS, 2.0).corrections)
-    assert plan_speedup(curve, SIGMAS, 2.0, is_euler=True) == plan_budget(curve, SIGMAS, nfe=10, is_euler=True)
+    assert plan_speedup(curve, SIGMAS, 2.0, influence=INFLUENCE) == plan_budget(curve, SIGMAS, nfe=10, influence=INFLUENCE)
 
 
 def test_a_gap_of_held_residuals_is_corrected_about_as_if_they_changed_evenly():
     """Then gain · (r₂ − r₀) = Σ Δσ (rᵢ − r₀), which rough paths such as Brownian motion lead to as well; three quarters of it are made."""
     published = load_curve("flux")
-    plan = plan_budget(published, published.sigmas, nfe=14, reuse="hold", is_euler=True)
+    plan = plan_budget(published, published.sigmas, nfe=14, influence=euler_influence(published.sigmas))
     for step, correction in enumerate(plan.corrections):
         if correction:
             gap = step - plan.source(step - 1) - 1
@@ -165,13 +168,13 @@ def test_a_gap_of_held_residuals_is_corrected_about_as_if_they_changed_evenly():
 
 
 def test_what_a_correction_draws_on_is_kept_until_then(curve: MagnitudeCurve):
-    plan = plan_budget(curve, SIGMAS, nfe=8, is_euler=True)
+    plan = plan_budget(curve, SIGMAS, nfe=8, influence=INFLUENCE)
     assert any(plan.corrections)
     for step, correction in enumerate(plan.corrections):
         assert all(plan.last_uses()[source] >= step for source, _ in (correction.expected if correction else ()))
 
 
 def test_a_step_below_the_measured_sigmas_corrects_nothing(curve: MagnitudeCurve):
-    plan = plan_budget(curve, (*SIGMAS[:-1], 0.04), nfe=8, is_euler=True)
+    plan = plan_budget(curve, (*SIGMAS[:-1], 0.04), nfe=8, influence=INFLUENCE)
     assert any(plan.corrections) and plan.reused[-2] and not plan.correction(19)
-    assert plan_budget(curve, SIGMAS, nfe=8, is_euler=True).correction(19)
+    assert plan_budget(curve, SIGMAS, nfe=8, influence=INFLUENCE).correction(19)

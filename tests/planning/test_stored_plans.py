@@ -16,7 +16,7 @@ import pytest
 import magcache.curves
 from magcache import Plan, ThresholdSettings, load_curve, plan_by_threshold, plan_speedup
 from magcache.curves.curve import MagnitudeCurve
-from magcache.planning.budget import best_reuse
+from magcache.planning.influence import euler_influence
 
 FILE = Path(__file__).parents[1] / "data" / "stored_plans.json"
 SHIPPED = sorted(path.stem for path in Path(magcache.curves.__file__).parent.glob("*.json"))
@@ -36,7 +36,7 @@ def plans_of(name: str, steps: int) -> dict[str, Any]:
     """All plans of a curve for a run of `steps` steps, as they are stored."""
     curve = load_curve(name)
     sigmas = curve.sigmas_for(steps)
-    speedups = {speedup: plan_speedup(curve, sigmas, speedup, reuse=best_reuse(curve), is_euler=True) for speedup in SPEEDUPS}
+    speedups = {speedup: plan_speedup(curve, sigmas, speedup, influence=euler_influence(sigmas)) for speedup in SPEEDUPS}
     return {
         "curve": name,
         "steps": steps,

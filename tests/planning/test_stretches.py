@@ -12,7 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magcache import MagnitudeCurve, Plan, Reason, ThresholdSettings, load_curve, plan_budget, plan_by_threshold, plan_speedup
+from magcache import (
+    MagnitudeCurve,
+    Plan,
+    Reason,
+    ThresholdSettings,
+    euler_influence,
+    load_curve,
+    plan_budget,
+    plan_by_threshold,
+    plan_speedup,
+)
 from magcache.curves.curve import same_sigma
 from magcache.planning.plan import Correction, Stretch, compute_all, falling_stretches, joined
 
@@ -156,9 +166,10 @@ def test_repeats_and_zeros_are_trimmed_from_plans(plan_of_run: Any):
 
 def test_each_stretch_reaches_the_speedup():
     curve = load_curve("flux")
-    late = tuple(sigma for sigma in curve.sigmas if sigma < 0.8)
-    plan = plan_speedup(curve, (*curve.sigmas, *late), 2.0, is_euler=True)
-    assert plan == joined([plan_speedup(curve, part, 2.0, is_euler=True) for part in (curve.sigmas, late)])
+    late = tuple(sigma for sigma in curve.sigmas_for(40) if sigma < 0.8)
+    influence = (*euler_influence(curve.sigmas), *euler_influence(late))
+    plan = plan_speedup(curve, (*curve.sigmas, *late), 2.0, influence=influence)
+    assert plan == joined([plan_speedup(curve, part, 2.0, influence=euler_influence(part)) for part in (curve.sigmas, late)])
     assert any(plan.reused[:28]) and any(plan.reused[28:]) and plan.reason is None
     assert all(28 <= source < step for step in range(28, plan.steps) for source, _ in plan.recipe(step))
     assert any(plan.corrections[28:])

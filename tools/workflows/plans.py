@@ -11,7 +11,8 @@ from scipy.stats import beta
 
 from magcache.curves.curve import MagnitudeCurve
 from magcache.curves.shipped import load_curve
-from magcache.planning.budget import best_reuse, plan_speedup
+from magcache.planning.budget import plan_speedup
+from magcache.planning.influence import euler_influence
 from magcache.planning.plan import Plan, Reason, compute_all
 from magcache.planning.threshold import plan_by_threshold
 from magcache.settings import ThresholdSettings
@@ -89,7 +90,8 @@ def _run(sampler: Node) -> WorkflowRun:
         )
         plan = plan_by_threshold(curve, levels, settings)
     elif node and node.kind == "MagCacheAuto":
-        plan = plan_speedup(curve, levels, inputs["speedup"], reuse=best_reuse(curve), is_euler=sampler.inputs["sampler_name"] == "euler")
+        influence = euler_influence(levels) if sampler.inputs["sampler_name"] == "euler" else None
+        plan = plan_speedup(curve, levels, inputs["speedup"], influence=influence)
     return WorkflowRun(node, plan, curve)
 
 

@@ -44,6 +44,14 @@ class MagCacheCalibration(io.ComfyNode):
                     tooltip="Average the new measurement with the saved curve of this name, so that several prompts count. Steps, sampler, "
                     "scheduler, shift and CFG must be the same.",
                 ),
+                io.Boolean.Input(
+                    "thorough",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="After the run, sample again from the same noise with a few trial plans, to measure whether early errors grow "
+                    "or shrink in this model. Takes about as long as one run more. Without it MagCache assumes that they grow.",
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The same model. Sample with it once: nothing is skipped, a curve is saved.")
@@ -52,10 +60,10 @@ class MagCacheCalibration(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, model_type, name="", average=False) -> io.NodeOutput:
+    def execute(cls, model, model_type, name="", average=False, thorough=False) -> io.NodeOutput:
         name = check_name(name.strip()) if name.strip() else ""
         known_family(model)
-        mode = CalibrationMode(model_type, name, average, Notifier(node_id(cls)).calibrated)
+        mode = CalibrationMode(model_type, name, average, thorough, Notifier(node_id(cls)).calibrated)
         return io.NodeOutput(attached(model, mode, node_id(cls)))
 
     @classmethod
