@@ -168,7 +168,7 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
     yield "# Plans for real models beside public ones"
     yield ""
     yield "Mean distance in steps, of 50, between our computed steps and those of public plans with as many evaluations. Measured by"
-    yield "`python -m benchmarks.plans`; no model ran. About 1 is what searches differ by among themselves, and 3 was worth 1 dB in one case."
+    yield "`python -m benchmarks.plans`; no model ran. Searches differ by about 1 among themselves; 3 was worth 1 dB in one case."
     yield ""
     yield "| model | evaluations | public plans | MagCache | before |"
     yield "| --- | --- | --- | --- | --- |"

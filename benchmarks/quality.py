@@ -84,8 +84,8 @@ def evaluate(bench: Bench, method: Method, tuning: Case, cases: list[Case]) -> I
         )
 
 
-def run_job(name: str, host: str, prompts: int, threads: int) -> list[dict[str, Any]]:
-    """The scores of all methods of one host (`comfyui` or `diffusers`) on the model `name`."""
+def run_job(name: str, host: str, prompts: int, threads: int, chosen: list[str]) -> list[dict[str, Any]]:
+    """The scores of the methods of one host (`comfyui` or `diffusers`) whose names hold one of `chosen`, on the model `name`."""
     torch.set_num_threads(threads)
     logging.basicConfig(format=f"{name}: %(message)s")
     start_comfyui()
@@ -94,8 +94,8 @@ def run_job(name: str, host: str, prompts: int, threads: int) -> list[dict[str, 
     tuning, cases = make_cases(bench.small, prompts)
     scores: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for method in METHODS[host](bench, Host(bench.small, Path(folder)), tuning):
-            for score in evaluate(bench, method, tuning, cases):
+        for method in METHODS[host](bench, Host(bench.small, Path(folder))):
+            for score in evaluate(bench, method, tuning, cases) if any(part in method.name for part in chosen) else ():
                 scores.append(asdict(score))
                 figures = score.nfe, fmean(score.psnr), min(score.psnr)
                 log.info("%s, %s: NFE %.1f, PSNR %.1f / %.1f dB", score.method, score.setting, *figures)
@@ -106,25 +106,41 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for quality.json, quality.md and quality.png.")] = Path(__file__).parent / "results",
     prompts: Annotated[int, typer.Option(min=1, help="Number of prompts to evaluate.")] = 16,
     only: Annotated[str | None, typer.Option(help="image or video: measure this model and keep the results of the other.")] = None,
+    method: Annotated[
+        str, typer.Option(help="Measure the methods whose names hold one of these, with commas between, and keep the others' results.")
+    ] = "",
 ) -> None:
     benches = [bench for bench in BENCHES if only in (None, bench.name)]
     workers = min(os.cpu_count() or 1, len(benches) * len(METHODS))
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         threads = max(1, (os.cpu_count() or 1) // workers)
-        jobs = {(bench.name, host): pool.submit(run_job, bench.name, host, prompts, threads) for bench in benches for host in METHODS}
+        jobs = {
+            (bench.name, host): pool.submit(run_job, bench.name, host, prompts, threads, method.split(","))
+            for bench in benches
+            for host in METHODS
+        }
         measured = {job: future.result() for job, future in jobs.items()}
     out.mkdir(parents=True, exist_ok=True)
     path = out / "quality.json"
     models: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for bench in benches:
+        scores = [score for host in METHODS for score in measured[bench.name, host]]
         models[bench.name] = {
             "date": datetime.date.today().isoformat(),
             "setting": asdict(bench.setting),
             "prompts": [case.prompt for case in make_cases(bench.small, prompts)[1]],
-            "scores": [score for host in METHODS for score in measured[bench.name, host]],
+            "scores": scores if not method else _merged(models.get(bench.name, {}).get("scores", []), scores),
         }
     path.write_text(json.dumps(models, indent=1), encoding="utf-8")
     quality_report.write(models, out)
+
+
+def _merged(earlier: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The earlier scores with those of the methods that were measured anew in their place."""
+    again = {score["method"] for score in new}
+    first = next((place for place, score in enumerate(earlier) if score["method"] in again), len(earlier))
+    kept = [score for score in earlier if score["method"] not in again]
+    return [*kept[:first], *new, *kept[first:]]
 
 
 if __name__ == "__main__":

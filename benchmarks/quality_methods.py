@@ -8,16 +8,21 @@ from typing import Any
 
 import torch
 
-from benchmarks.small.cases import Bench, Case
+from benchmarks.small.cases import Bench, Case, calibration_cases
 from benchmarks.small.comfyui_host import Host, SamplingSetting, with_copied_input, with_magcache
 from benchmarks.small.loop import CacheSetting, Outcome, measure_ratios, sample
 from benchmarks.small.peers import PEERS, Peer
+from benchmarks.small.searched import searched
+from magcache.curves.propagation import GROWING
 from magcache.planning.threshold import plan_by_threshold
 from magcache.runtime.calibration_mode import CalibrationMode
 from magcache.runtime.modes import SpeedupMode, ThresholdMode
 from magcache.settings import ThresholdSettings
 
-OURS, WITHOUT_ERRORS, RULE, PLAIN = "MagCache", "MagCache, magnitudes only", "published rule", "plain sampling, fewer steps"
+OURS, RULE, PLAIN, SEARCHED = "MagCache", "published rule", "plain sampling, fewer steps", "search on the true error, held"
+EIGHT, ASSUMED, WITHOUT_ERRORS = "MagCache, eight prompts", "MagCache, propagation assumed", "MagCache, magnitudes only"
+"""Ours with other calibrations: on eight prompts instead of one; not thorough, so that errors are taken to grow; and like a published
+list of ratios, which holds no inner products either."""
 _RULE_THRESHOLDS = (0.02, 0.04, 0.06, 0.09, 0.12, 0.18, 0.24, 0.36, 0.5, 0.8)
 _RULE_MAX_SKIPS = range(1, 7)
 _COMFYUI_THRESHOLDS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.6, 1.0)
@@ -38,16 +43,20 @@ class Method:
     """Sampling in full on the same host."""
 
 
-def comfyui_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
-    """MagCache, the published rule, plain sampling and ComfyUI's own caches. MagCache is calibrated on `tuning`."""
+def comfyui_methods(bench: Bench, host: Host) -> Iterator[Method]:
+    """MagCache, the published rule, plain sampling and ComfyUI's own caches. MagCache is calibrated on the case to tune with."""
     from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 
     from magcache.comfyui.curve_folders import curve_store
 
     setting, model = bench.setting, host.model(bench.setting.shift)
-    host.sample(with_magcache(model, CalibrationMode("auto", "own"))[0], tuning.prompt, tuning.noise, setting)
+    for name, count in (("own", 1), ("eight", 8)):
+        for index, case in enumerate(calibration_cases(bench.small, count)):
+            mode = CalibrationMode("auto", name, average=index > 0, thorough=index < 2)
+            host.sample(with_magcache(model, mode)[0], case.prompt, case.noise, setting)
     own = curve_store().load("own", setting.steps)
-    curve_store().save(replace(own, name="magnitudes", products={}))
+    curve_store().save(replace(own, name="assumed", propagation=GROWING))
+    curve_store().save(replace(own, name="magnitudes", propagation=GROWING, products={}))
     sigmas = host.sigmas(setting)[:-1]
 
     def sampler(model: Any, setting: SamplingSetting = setting) -> Sampler:
@@ -80,15 +89,18 @@ def comfyui_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
     full = remembered(sampler(model))
     yield Method(PLAIN, fewer, full)
     yield Method(OURS, planned("own"), full)
+    yield Method(EIGHT, planned("eight"), full)
+    yield Method(ASSUMED, planned("assumed"), full)
     yield Method(WITHOUT_ERRORS, planned("magnitudes"), full)
     yield Method(RULE, by_rule, full)
     yield Method("ComfyUI EasyCache", cached(EasyCacheNode), full)
     yield Method("ComfyUI LazyCache", cached(LazyCacheNode), full)
 
 
-def diffusers_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method]:
-    """The caches of diffusers and cache-dit, in a plain loop."""
+def diffusers_methods(bench: Bench, host: Host) -> Iterator[Method]:
+    """The caches of diffusers and cache-dit and a searched plan, in a plain loop."""
     small, guidance, model = bench.small, bench.setting.guidance, bench.small.load()
+    (tuning,) = calibration_cases(small, 1)
     sigmas = torch.tensor(host.sigmas(bench.setting))
     ratios = measure_ratios(small, model, sigmas, tuning.noise, tuning.prompt, guidance)
 
@@ -99,13 +111,18 @@ def diffusers_methods(bench: Bench, host: Host, tuning: Case) -> Iterator[Method
         options = [(choice.label, sampler(choice)) for choice in peer.settings]
         return lambda target: options
 
+    def by_search(target: int) -> list[Candidate]:
+        choice = searched(small, model, sigmas, tuning, guidance, target)
+        return [(choice.label, sampler(choice))]
+
     full, blocks = remembered(sampler()), len(list(small.blocks(model)))
+    yield Method(SEARCHED, by_search, full)
     for peer in PEERS:
         if peer.least_blocks <= blocks:
             yield Method(peer.name, swept(peer), full)
 
 
-METHODS: dict[str, Callable[[Bench, Host, Case], Iterator[Method]]] = {"comfyui": comfyui_methods, "diffusers": diffusers_methods}
+METHODS: dict[str, Callable[[Bench, Host], Iterator[Method]]] = {"comfyui": comfyui_methods, "diffusers": diffusers_methods}
 """The methods of each host."""
 
 

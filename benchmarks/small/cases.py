@@ -38,13 +38,22 @@ class Case:
 
 def make_cases(small: SmallModel, count: int) -> tuple[Case, list[Case]]:
     """The case to calibrate and tune with, and `count` others to evaluate."""
+    return calibration_cases(small, 1)[0], _cases(small, range(UNSEEN, UNSEEN + count))
+
+
+def calibration_cases(small: SmallModel, count: int) -> list[Case]:
+    """Cases to calibrate with, that of `make_cases` first."""
+    return _cases(small, range(count))
+
+
+def _cases(small: SmallModel, indices: range) -> list[Case]:
     shuffled = np.random.default_rng(11).permutation(np.array(small.prompts()))
     shape = (1, *small.to_latent(small.draw(shuffled[0], np.random.default_rng(0))[None]).shape[1:])
 
     def case(index: int) -> Case:
         return Case(str(shuffled[index]), torch.randn(shape, generator=torch.Generator().manual_seed(1000 + index)))
 
-    return case(0), [case(index) for index in range(UNSEEN, UNSEEN + count)]
+    return [case(index) for index in indices]
 
 
 def latent_error(sampled: Outcome, reference: Outcome) -> float:

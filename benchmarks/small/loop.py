@@ -15,6 +15,9 @@ from torch.overrides import TorchFunctionMode
 
 from benchmarks.small.models import SmallModel, Tensors
 
+_BLOCK_LISTS = ("transformer_blocks", "single_transformer_blocks", "blocks")
+"""Names of the block lists of the small models, in the order in which a forward runs them."""
+
 
 @dataclass(frozen=True, slots=True)
 class CacheRun:
@@ -102,7 +105,7 @@ class PlannedStack:
         self.forwards = 0
         """Number of forwards so far. Set it to continue at another step."""
         self._before: torch.Tensor | None = None
-        lists = {name: blocks for name in ("transformer_blocks", "single_transformer_blocks", "blocks") if (blocks := getattr(model, name, None))}
+        lists = {name: getattr(model, name) for name in _BLOCK_LISTS if hasattr(model, name)}
         empty = {name: nn.ModuleList() for name in lists}
 
         def choose(_: nn.Module, __: tuple[Any, ...]) -> None:

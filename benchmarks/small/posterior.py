@@ -1,13 +1,13 @@
-"""A model without a network: the exact flow towards a few hundred known pictures, growing or contracting.
+"""A model without a network: the exact flow towards a hundred known pictures, growing or contracting.
 
 The latent at noise level σ is x = (1 − σ)·x₀ + σ·ε, where x₀ is one of the pictures of a prompt, each as likely as the others, plus
-Gaussian detail. The velocity E[ε − x₀ | x] is then a softmax over the pictures. Two kinds, which differ in two numbers only:
+Gaussian detail. The velocity E[ε − x₀ | x] is then a softmax over the pictures. There are two kinds:
 
-* growing, as FLUX, Qwen-Image, Wan and HunyuanVideo do: far more contrast than noise. What a tile shows is decided in the first
-  third of a run, and an early error that turns the decision ends as another picture;
-* contracting, as the trained models of this folder do: less contrast than noise. An error shrinks on its way to the picture.
+* growing, as FLUX, Qwen-Image, Wan and HunyuanVideo: vague prompts and far more contrast than noise. What is drawn is decided in the
+  first third of a run, and an early error that turns the decision ends as another picture;
+* contracting, as the trained models of this folder: exact prompts and hardly more contrast than noise. An error shrinks on its way.
 
-A latent is a sheet of tiles, each drawn on its own, so that many decisions are made in one run, as in a large picture. NumPy only.
+A latent is a sheet of tiles, each drawn on its own, so that one run makes many decisions, as a large picture does. NumPy only.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Array = npt.NDArray[np.float32]
 
 SIDE = 4
 """Width and height of a tile in pixels."""
-TILES = 256
-"""Tiles of a sheet. With few of them a run may have no wrong decision at all, and its PSNR says little of the plan."""
+TILES = 1024
+"""Tiles of a sheet. With fewer, chance decides whether a run has a wrong decision at all, and with it which plan is the best."""
 PICTURES = 128
 """Pictures of a prompt."""
 SHIFT = 3.0
@@ -44,10 +44,11 @@ class Kind:
     """Half the range of a pixel, in standard deviations of the noise."""
     detail: float
     """Standard deviation of the Gaussian detail of each pixel, in the same unit."""
+    prompts: tuple[str, ...]
 
 
-GROWING = Kind(contrast=24.0, detail=0.4)
-CONTRACTING = Kind(contrast=0.5, detail=0.2)
+GROWING = Kind(contrast=24.0, detail=0.4, prompts=(*world.SHAPES, *world.COLOURS, *world.BACKGROUNDS))
+CONTRACTING = Kind(contrast=1.2, detail=0.6, prompts=tuple(world.prompts()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Posterior:
 
     @classmethod
     def of(cls, prompt: str, kind: Kind) -> Posterior:
-        """The flow of a prompt of the demo's world; it may leave words out ("a star"), which leaves them open.
+        """The flow of a prompt of the demo's world. It may leave words out: "star" is a star of any colour on any ground.
 
         Raises `ValueError` if no prompt of the world has all these words.
         """

@@ -1,16 +1,17 @@
 """Plans that are searched on the true error of the finished picture: the strongest published kind of plan, and the dearest to make.
 
-After BudCache (M. Lei et al., ICML 2026, arXiv 2606.13496; github.com/Westlake-AGI-Lab/BudCache at 14ba4c5, stage 1): a fixed number of
-computed steps, the last residual held between them, and annealing, then descent, on the squared error of the final latents of one prompt.
-Both branches follow one plan. Other than there the search begins at the best of some simple plans and not at random, the temperature is
-relative to the error, a descent takes the first better plan, no plan is tried twice, and only the first step must be computed.
+As in BudCache (M. Lei et al., ICML 2026, arXiv 2606.13496; github.com/Westlake-AGI-Lab/BudCache at 14ba4c5, stage 1) the number of computed
+steps is fixed, the last residual is held between them, both branches follow one plan, and what is made small is the squared error of the
+final latents of one prompt. BudCache anneals from a random plan, then descends to the best neighbour. Here the best of some simple plans
+descends to the first better neighbour, which found better plans in as many trials; no plan is tried twice, and the first step alone must
+be computed, where BudCache computes a quarter of its evaluations first.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,14 +27,8 @@ Plan = tuple[int, ...]
 
 TRIALS = 200
 """Plans that a search tries."""
-ANNEALED = 0.5
-"""Fraction of the trials that are annealed. The others are spent on the descent."""
-HOT, COLD = 0.3, 0.01
-"""First and last temperature: a plan whose error is e times as large is accepted with a probability of exp(−1 / temperature)."""
 REACH = 3
-"""A near move takes a computed step to a free one within this distance."""
-FAR = 0.25
-"""Probability that a move of the annealing may be far."""
+"""Moves of a computed step by this distance or less are tried before longer ones."""
 STARTS = (1.0, 1.5, 2.0, 3.0)
 """The i-th evaluation of a start is at a step that grows with one of these powers of i: from even steps to dense first ones."""
 REMEMBERED = 12
@@ -55,33 +50,23 @@ def search_plan(error: Callable[[Plan], float], steps: int, nfe: int, trials: in
     """A plan of `steps` steps with `nfe` evaluations and a small `error`. Asks for the error of `trials` plans at most."""
     random = np.random.default_rng(seed)
     tried = {plan: error(plan) for plan in dict.fromkeys(start_plan(steps, nfe, power) for power in STARTS)}
-    current = min(tried, key=tried.__getitem__)
-    start_error, annealed = tried[current], round(ANNEALED * trials)
+    best = min(tried, key=tried.__getitem__)
+    start_error = tried[best]
 
-    while len(tried) < annealed and (plans := _moves(current, steps, tried)):
-        near = [plan for plan in plans if _distance(plan, current) <= REACH]
-        plans = plans if random.random() < FAR else near or plans
-        plan = plans[random.integers(len(plans))]
-        temperature = HOT * (COLD / HOT) ** (len(tried) / annealed)
-        tried[plan] = error(plan)
-        if tried[plan] < tried[current] or random.random() < (tried[current] / tried[plan]) ** (1 / temperature):
-            current = plan
-
-    def shuffled() -> list[Plan]:
-        """The plans to try from here, near ones first."""
-        plans = _moves(current, steps, tried)
+    def neighbours() -> list[Plan]:
+        """Untried plans, near ones first."""
+        plans = [plan for plan in _moves(best, steps) if plan not in tried]
         random.shuffle(plans)
-        return sorted(plans, key=lambda plan: _distance(plan, current) > REACH)
+        return sorted(plans, key=lambda plan: _distance(plan, best) > REACH)
 
-    current = min(tried, key=tried.__getitem__)
-    plans = shuffled()
+    plans = neighbours()
     while plans and len(tried) < trials:
         plan = plans.pop(0)
         tried[plan] = error(plan)
-        if tried[plan] < tried[current]:
-            current = plan
-            plans = shuffled()
-    return Found(current, tried[current], start_error, len(tried))
+        if tried[plan] < tried[best]:
+            best = plan
+            plans = neighbours()
+    return Found(best, tried[best], start_error, len(tried))
 
 
 def start_plan(steps: int, nfe: int, power: float) -> Plan:
@@ -93,11 +78,10 @@ def start_plan(steps: int, nfe: int, power: float) -> Plan:
     return tuple(plan)
 
 
-def _moves(plan: Plan, steps: int, tried: Container[Plan]) -> list[Plan]:
-    """The untried plans that compute one other step in place of one of these. The first step stays."""
+def _moves(plan: Plan, steps: int) -> list[Plan]:
+    """The plans that compute one other step in place of one of these. The first step stays."""
     free = sorted(set(range(steps)) - set(plan))
-    moved = (tuple(sorted({*plan, new} - {old})) for old in plan[1:] for new in free)
-    return [other for other in moved if other not in tried]
+    return [tuple(sorted({*plan, new} - {old})) for old in plan[1:] for new in free]
 
 
 def _distance(plan: Plan, other: Plan) -> int:
@@ -108,12 +92,14 @@ def _distance(plan: Plan, other: Plan) -> int:
 class Hold:
     """Plain reuse: what the blocks added at the last computed step is added again."""
 
-    residual: torch.Tensor
+    def __init__(self) -> None:
+        self.residual: torch.Tensor | None = None
 
     def learn(self, step: int, before: torch.Tensor, after: torch.Tensor) -> None:
         self.residual = after - before
 
     def replace(self, step: int, before: torch.Tensor) -> torch.Tensor:
+        assert self.residual is not None, "A plan computes its first step."
         return before + self.residual
 
 
@@ -124,6 +110,10 @@ def held(plan: Plan, label: str) -> CacheSetting:
         PlannedStack(model, frozenset(plan), [Hold() for _ in range(run.branches)])
 
     return CacheSetting(label, attach)
+
+
+_State = tuple[torch.Tensor, list[torch.Tensor | None]]
+"""The latents before a step, and the residual that each branch holds."""
 
 
 class Trials:
@@ -139,8 +129,8 @@ class Trials:
         self._holds = [Hold() for _ in self._branches]
         self._stack = PlannedStack(self._model, (), self._holds)
         everything = tuple(range(self.steps))
-        self._states: OrderedDict[Plan, list[tuple[torch.Tensor, list[torch.Tensor]]]] = OrderedDict({everything: [(case.noise, [])]})
-        """For each of the last runs the latents before each step, with the residuals that are held then."""
+        self._states: OrderedDict[Plan, list[_State]] = OrderedDict({everything: [(case.noise, [None for _ in self._branches])]})
+        """The states before each step of the last runs."""
         self._reference = self.run(everything)
 
     def error(self, plan: Plan) -> float:
@@ -153,11 +143,11 @@ class Trials:
         like = max(self._states, key=lambda other: self._shared_steps(plan, other))
         self._states.move_to_end(like)
         *states, (latents, residuals) = self._states[like][: self._shared_steps(plan, like) + 1]
-        for hold, residual in zip(self._holds, residuals):
+        for hold, residual in zip(self._holds, residuals, strict=True):
             hold.residual = residual
         self._stack.computed = frozenset(plan)
         for step in range(len(states), self.steps):
-            states.append((latents, [hold.residual for hold in self._holds] if step else []))
+            states.append((latents, [hold.residual for hold in self._holds]))
             self._stack.forwards = step * len(self._holds)
             latents = euler_step(self._small, self._model, self._branches, latents, self._sigmas, step, self._guidance)
             self.evaluations += step in self._stack.computed

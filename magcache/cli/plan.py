@@ -73,7 +73,7 @@ def _plan_facts(curve: MagnitudeCurve, options: dict[str, Any], made: Plan, erro
         "nfe": made.nfe,
         "speedup": made.speedup,
         "predicted_error": error,
-        "propagation": asdict(curve.propagation),
+        "early_errors": {"grow": curve.propagation.grows, "source": curve.propagation.source},
         "sigmas": list(made.sigmas),
         "decisions": made.decisions,
         "errors": list(made.errors),

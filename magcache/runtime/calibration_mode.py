@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..curves.averaging import averaged
 from ..curves.curve import MagnitudeCurve
 from ..curves.propagation import CANDIDATES, Propagation
+from ..curves.shipped import load_curve
 from ..curves.store import CurveStore
 from ..errors import CalibrationError
 from ..planning.budget import evaluations_for
@@ -68,6 +69,8 @@ class CalibrationMode:
         }
         name = (self.name or f"{kind}-{run.fingerprint[:8]}") + _part(recorder.sigmas, run)
         curve = recorder.curve(name, run.family.name, provenance)
+        if run.named:
+            curve = replace(curve, propagation=load_curve(run.named).propagation)
         if self.average and curve.name in store.own_files():
             curve = averaged(store.load(curve.name, curve.steps), curve)
         path = store.save(curve)

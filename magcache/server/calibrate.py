@@ -9,8 +9,10 @@ from statistics import fmean
 from typing import Any
 
 from ..curves.curve import MagnitudeCurve
+from ..curves.propagation import CANDIDATES
 from ..planning.budget import plan_speedup
 from ..planning.influence import euler_influence
+from ..planning.trials import TRIAL_SPEEDUP
 from .client import Client
 from .runs import CALIBRATION_SEED, OnProgress, RunResult, begin_task, run_with_seed
 from .workflow import CACHE_NODES, Types, Workflow, WorkflowError, bypassed, insert_before_samplers
@@ -18,6 +20,8 @@ from .workflow import CACHE_NODES, Types, Workflow, WorkflowError, bypassed, ins
 SPEEDUPS = (1.5, 2.0, 2.5, 3.0)
 """The speed-ups that are forecast."""
 _NODE = "MagCacheCalibration"
+_THOROUGH_RUNS = 2
+"""Trial runs follow this many calibrated runs: more of them hardly change which propagation plans best."""
 _SEE_LOG = "The server's log says why."
 
 
@@ -57,8 +61,15 @@ class Forecast:
     """The largest error of a step."""
 
 
-def calibrate(client: Client, workflow: Workflow, types: Types, *, name: str, runs: int, on_progress: OnProgress) -> list[SavedCurve]:
-    """Calibrate each model of `workflow` on the mean of `runs` runs with different seeds.
+def full_runs(runs: int, thorough: bool) -> float:
+    """How many full runs of the workflow a calibration takes."""
+    return runs + (min(runs, _THOROUGH_RUNS) * len(CANDIDATES) / TRIAL_SPEEDUP if thorough else 0.0)
+
+
+def calibrate(
+    client: Client, workflow: Workflow, types: Types, *, name: str, runs: int, thorough: bool = False, on_progress: OnProgress
+) -> list[SavedCurve]:
+    """Calibrate each model of `workflow` on the mean of `runs` runs with different seeds. `thorough` lets trial runs follow the first two.
 
     The curves are saved on the server as `name`, or under a name of its choice if that is empty. Raises `WorkflowError`, `ServerError`.
     """
@@ -66,7 +77,8 @@ def calibrate(client: Client, workflow: Workflow, types: Types, *, name: str, ru
     found, problems = dict[str, SavedCurve](), list[str]()
     for index in range(runs):
         # The first run replaces an earlier calibration, the others are averaged with it.
-        measuring = insert_before_samplers(plain, types, _NODE, name=name, average=index > 0)
+        more = {"thorough": True} if thorough and index < _THOROUGH_RUNS else {}
+        measuring = insert_before_samplers(plain, types, _NODE, name=name, average=index > 0, **more)
         on_step = begin_task(on_progress, f"run {index + 1} of {runs}")
         run = run_with_seed(client, measuring, types, CALIBRATION_SEED + index, on_step)
         for event in run.calibrations:
@@ -89,6 +101,7 @@ def calibration_facts(curves: Sequence[SavedCurve]) -> list[dict[str, Any]]:
             "runs": saved.curve.provenance.get("runs", 1),
             "branches": list(saved.curve.ratios),
             "magnitude": saved.magnitude,
+            "early_errors": {"grow": saved.curve.propagation.grows, "source": saved.curve.propagation.source},
             "forecast": [{"speedup": row.speedup, "nfe": row.nfe, "error": row.error, "worst": row.worst} for row in saved.forecasts()],
         }
         for saved in curves

@@ -52,7 +52,7 @@ def test_a_speedup_is_planned_as_for_euler():
     assert found["decisions"] == expected.decisions and found["errors"] == list(expected.errors)
     assert found["target"] == 2 and found["nfe"] == 14
     assert found["predicted_error"] == predicted_error(curve, curve.sigmas, expected.computed)
-    assert found["propagation"] == {"growth": 3.0, "shape": 2.25, "stride": 0.0, "coherence": 0.0, "source": "published plans"}
+    assert found["early_errors"] == {"grow": True, "source": "published plans"}
 
 
 def test_any_plan_can_be_looked_at():

@@ -40,8 +40,8 @@ def auto(model: Any, speedup: float = 2.0, **more: Any) -> tuple[Any, Log]:
     return MagCachePatch(SpeedupMode(speedup, **more), log.add).attach(model), log
 
 
-def calibrating(model: Any) -> Any:
-    return MagCachePatch(CalibrationMode("auto", ""), Log().add).attach(model)
+def calibrating(model: Any, thorough: bool = False) -> Any:
+    return MagCachePatch(CalibrationMode("auto", "", thorough=thorough), Log().add).attach(model)
 
 
 def test_an_unknown_model_calibrates_itself_and_is_fast_from_the_second_run_on(flux: Tiny, curves_folder: Path):
@@ -96,7 +96,7 @@ def draw(model: Any, prompt: str, seed: int) -> torch.Tensor:
 
 def test_on_a_trained_model_two_residuals_are_closer_to_the_plain_run_than_one():
     model = trained()
-    draw(calibrating(model), "a green circle on night", 1)
+    draw(calibrating(model, thorough=True), "a green circle on night", 1)
     plain = draw(model, "a red star on sand", 2)
     apart, kept = {}, {}
     for reuse in ("hold", "extrapolate"):

@@ -5,27 +5,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import comfy.model_management
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
 
+from magcache import euler_influence
 from magcache.comfyui.curve_folders import curve_store
 from magcache.comfyui.nodes.calibration import MagCacheCalibration
+from magcache.comfyui.patch import MagCachePatch
 from magcache.curves.curve import MagnitudeCurve
+from magcache.curves.propagation import GROWING
 from magcache.errors import CurveError, ModelMismatchError
 from magcache.planning.plan import Reason
+from magcache.planning.trials import trial_plans
+from magcache.runtime.calibration_mode import CalibrationMode
 
-from .runs import blocks, by_rule, sample
+from .runs import blocks, by_rule, counted, sample
 from .test_patches import _lora as with_lora
 from .tiny import Tiny, sd3
 
 
-def calibrating(model: Any, model_type: str = "auto", name: str = "", average: bool = False) -> Any:
+def calibrating(model: Any, model_type: str = "auto", name: str = "", average: bool = False, thorough: bool = False) -> Any:
     node: Any = MagCacheCalibration.PREPARE_CLASS_CLONE(None)
-    return node.execute(model, model_type, name, average).args[0]
+    return node.execute(model, model_type, name, average, thorough).args[0]
 
 
 def saved(folder: Path) -> MagnitudeCurve:
@@ -194,3 +201,51 @@ def test_what_cannot_be_averaged_leaves_the_file_alone(flux: Tiny, curves_folder
     before = saved(curves_folder)
     sample(flux, calibrating(flux.model, name="mine", average=True), count=8)
     assert "cannot be averaged" in caplog.text and saved(curves_folder) == before
+
+
+def test_a_thorough_calibration_samples_again_by_trial_plans_and_keeps_the_picture(flux: Tiny, curves_folder: Path):
+    plain = sample(flux, count=12, cfg=3.0)
+    with counted(blocks(flux)[0]) as calls:
+        assert torch.equal(sample(flux, calibrating(flux.model, thorough=True), count=12, cfg=3.0), plain)
+    curve = saved(curves_folder)
+    plans = set(trial_plans(replace(curve, propagation=GROWING), curve.sigmas, guidance=3.0, influence=euler_influence(curve.sigmas)))
+    assert calls == [12 + sum(plan.nfe for plan in plans)]
+    assert curve.propagation.source == "measured" and len(curve.propagation.trials) == 1
+    assert all(0 < error < 1 for error in curve.propagation.trials[0])
+    assert torch.equal(sample(flux, count=12, cfg=3.0), plain), "nothing is left on the model"
+
+
+def test_the_trials_of_several_thorough_calibrations_count_together(flux: Tiny, curves_folder: Path):
+    for average in (False, True):
+        sample(flux, calibrating(flux.model, average=average, thorough=True), count=12, cfg=3.0)
+    assert len(saved(curves_folder).propagation.trials) == 2 and saved(curves_folder).provenance["runs"] == 2
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("out of memory"), comfy.model_management.InterruptProcessingException()])
+def test_a_trial_that_fails_loses_neither_the_curve_nor_the_picture(flux: Tiny, curves_folder: Path, failure: Exception, caplog: Any):
+    model, calls = calibrating(flux.model, thorough=True), [0]
+
+    def fails_later(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] > 12:
+            raise failure
+        return executor(*args, **kwargs)
+
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "fails", fails_later)
+    if isinstance(failure, RuntimeError):
+        with caplog.at_level(logging.ERROR):
+            assert torch.equal(sample(flux, model, count=12), sample(flux, count=12))
+        assert "could not run its trials" in caplog.text
+    else:
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            sample(flux, model, count=12)
+    assert saved(curves_folder).propagation.source == "assumed"
+    assert torch.isfinite(sample(flux, count=4)).all()
+
+
+def test_the_cost_of_a_thorough_calibration_is_told_before_it_starts(flux: Tiny, curves_folder: Path):
+    told: list[str] = []
+    mode = CalibrationMode("auto", "", thorough=True)
+    sample(flux, MagCachePatch(mode, lambda report, text: None, on_progress=told.append).attach(flux.model), count=12)
+    assert "12 evaluations, then up to" in told[0]
+    assert any(text.startswith("trial run 1: ") for text in told) and "by trials of 1 run" in told[-1]

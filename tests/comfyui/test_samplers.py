@@ -1,8 +1,10 @@
-"""What is taken of a sampler is what it was seen to do: when it evaluates the model, whether it is Euler, whether it adds noise."""
+"""What is taken of a sampler is what it was seen to do: when it evaluates the model, whether it is Euler, whether it adds noise, and
+how much each step moves the end of the run."""
 
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,21 +35,41 @@ EULER = ("euler", "ddim")
 NOISY = ("lcm", "euler_ancestral", "ddpm", "dpmpp_sde", "dpmpp_2m_sde", "er_sde", "sa_solver", "dpmpp_2s_ancestral", "seeds_2")
 
 
+SIGMAS = torch.tensor([1.0, 0.8, 0.55, 0.3, 0.1, 0.0])
+
+
 class Flow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
     """How Flux, Wan and their like sample."""
 
 
-def traits(sampler: Any, sigmas: torch.Tensor | None = None) -> SamplerTraits:
-    inner = SimpleNamespace(model_sampling=Flow())
+class Eps(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
+    """How Stable Diffusion samples."""
+
+
+def flow(count: int) -> torch.Tensor:
+    """Evenly spaced steps with shift 3."""
+    times = torch.linspace(1, 0, count + 1)
+    return 3 * times / (1 + 2 * times)
+
+
+def guider_of(sampling: Any) -> Any:
+    inner = SimpleNamespace(model_sampling=sampling)
     patcher = SimpleNamespace(get_model_object=lambda _: inner.model_sampling, model=inner)
-    guider = SimpleNamespace(inner_model=inner, model_patcher=patcher, conds={})
-    return traits_of(sampler, guider, torch.tensor([1.0, 0.8, 0.55, 0.3, 0.1, 0.0]) if sigmas is None else sigmas)
+    return SimpleNamespace(inner_model=inner, model_patcher=patcher, conds={})
+
+
+def traits(sampler: Any, sigmas: torch.Tensor = SIGMAS, sampling: Any = None) -> SamplerTraits:
+    return traits_of(sampler, guider_of(sampling or Flow()), sigmas)
+
+
+def kind(sampler: Any) -> SamplerTraits:
+    """Its traits without the influence."""
+    return replace(traits(sampler), influence=None)
 
 
 @pytest.mark.parametrize("name", [*ONE_A_STEP, *SEVERAL])
 def test_each_sampler_is_known_by_what_it_does(name: str):
-    found = traits(comfy.samplers.sampler_object(name))
-    assert found == SamplerTraits(
+    assert kind(comfy.samplers.sampler_object(name)) == SamplerTraits(
         one_a_step=name in ONE_A_STEP, is_euler=name in EULER, adds_noise=name in {*NOISY, "dpmpp_2s_ancestral", "seeds_2"}
     )
 
@@ -90,8 +112,8 @@ def endless(model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any, 
 
 
 def test_a_sampler_of_a_pack_is_tried_like_any_other():
-    assert traits(comfy.samplers.KSAMPLER(reversed_euler)) == SamplerTraits(one_a_step=True, is_euler=False, adds_noise=False)
-    assert traits(comfy.samplers.KSAMPLER(early_euler)) == SamplerTraits(one_a_step=False, is_euler=False, adds_noise=False)
+    assert kind(comfy.samplers.KSAMPLER(reversed_euler)) == SamplerTraits(one_a_step=True, is_euler=False, adds_noise=False)
+    assert kind(comfy.samplers.KSAMPLER(early_euler)) == SamplerTraits(one_a_step=False, is_euler=False, adds_noise=False)
     reversed_euler.__name__ = "sample_euler"
     assert not traits(comfy.samplers.KSAMPLER(reversed_euler)).is_euler
 
@@ -110,6 +132,151 @@ def test_what_cannot_be_tried_has_no_traits():
     noise_sampler = lambda *_: kept.append(0.0) or torch.zeros(1)  # noqa: E731 - a function of noise, as packs pass it
     assert traits(comfy.samplers.KSAMPLER(sampling.sample_euler_ancestral, {"noise_sampler": noise_sampler})) == nothing
     assert not kept, "nor is one with a generator that may keep one"
+
+
+class Single:
+    """A model of one number that answers x − σ at one evaluation and x at all others, and notes their sigmas."""
+
+    def __init__(self, sampling: Any, answered: int) -> None:
+        guider = guider_of(sampling)
+        self.inner_model = SimpleNamespace(inner_model=guider.inner_model, model_patcher=guider.model_patcher)
+        self.answered = answered
+        self.sigmas: list[float] = []
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, model_options: Any, **_: Any) -> torch.Tensor:
+        answer = x - sigma.view(-1, 1, 1, 1) * (len(self.sigmas) == self.answered)
+        self.sigmas.append(float(sigma))
+        for function in model_options.get("sampler_post_cfg_function", ()):
+            function({"denoised": answer, "uncond_denoised": answer})
+        return answer
+
+
+def single(name: str, sampling: Any, sigmas: torch.Tensor, answered: int) -> tuple[float, list[float]]:
+    """The end of a run with the sampler's own noise, and the sigmas of its evaluations."""
+    model = Single(sampling, answered)
+    torch.manual_seed(3)
+    function = comfy.samplers.sampler_object(name).sampler_function
+    extra = {"model_options": {}, "seed": 3}
+    end = function(model, torch.ones(1, 1, 1, 1), sigmas.clone(), extra_args=extra, callback=None, disable=True)
+    return float(end), model.sigmas
+
+
+@pytest.mark.filterwarnings("ignore:Should have")  # Of Brownian noise, about rounding.
+@pytest.mark.parametrize("sampling", [Flow, Eps])
+@pytest.mark.parametrize("name", comfy.samplers.SAMPLER_NAMES)
+def test_the_influence_of_each_step_is_what_runs_on_single_numbers_show(name: str, sampling: Any):
+    sigmas = flow(6) if sampling is Flow else comfy.samplers.calculate_sigmas(Eps(), "karras", 6)
+    found = traits(comfy.samplers.sampler_object(name), sigmas, sampling()).influence
+    if name == "dpm_adaptive":  # It chooses its steps by what it sees.
+        assert found is None
+        return
+    end, evaluated = single(name, sampling(), sigmas, -1)
+    expected = [0.0] * 6
+    for place, sigma in enumerate(evaluated):
+        step = max((step for step in range(6) if sigmas[step] >= sigma * 0.9999), default=0)
+        expected[step] += single(name, sampling(), sigmas, place)[0] - end
+    assert len(evaluated) >= 6
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5 * float(sigmas[0]))
+
+
+@pytest.mark.parametrize(
+    "sigmas",
+    [flow(20).tolist(), [1.0, 0.7, 0.4], [1.0, 0.6, 0.2, 0.8, 0.4, 0.0], [0.2, 0.5, 0.9], [0.02, 0.01, 0.0], [0.7, 0.0]],
+    ids=["falls", "ends early", "starts again", "rises", "ends", "one step"],
+)
+def test_the_influence_of_euler_is_the_difference_of_sigmas(sigmas: list[float]):
+    steps = torch.tensor(sigmas)
+    for name in ("euler", "ddim", "euler_cfg_pp"):
+        found = traits(comfy.samplers.sampler_object(name), steps)
+        assert found.is_euler == (name != "euler_cfg_pp")
+        assert found.influence == pytest.approx((steps[1:] - steps[:-1]).tolist(), abs=1e-5)
+
+
+def test_evaluations_belong_to_steps_as_in_a_run():
+    heun = traits(comfy.samplers.ksampler("heun"), torch.tensor([1.0, 0.6, 0.2, 0.8, 0.4, 0.0]))
+    assert heun.influence == pytest.approx([-0.2, -0.4, 0.1, 0.1, -0.6], abs=1e-5), "the second one is at the sigma of the next step"
+    found = traits(comfy.samplers.KSAMPLER(jumping), torch.tensor([1.0, 0.8, 0.8, 0.5, 0.0]))
+    assert found.influence == pytest.approx([-2, -4, 0, -2], abs=1e-5), "a sigma that repeats adds to the step that begins with it"
+    found = traits(comfy.samplers.KSAMPLER(jumping, {"asked": 1.1}), torch.tensor([1.0, 0.8, 0.5, 0.0]))
+    assert found.influence == pytest.approx([-4, -2, 0], abs=1e-5), "one above all steps belongs to the first"
+
+
+@torch.no_grad()
+def jumping(
+    model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any, callback: Any, disable: bool, asked: float = 1.0
+) -> torch.Tensor:
+    """Moves by twice the model's output, for which it asks at `asked` times the sigma of each step."""
+    for sigma in sigmas[:-1]:
+        answer = model(torch.zeros_like(x), asked * sigma * x.new_ones(len(x)), **extra_args)
+        x = x + 2 * answer / max(float(asked * sigma), 1e-9)
+    return x
+
+
+@torch.no_grad()
+def odd_euler(
+    model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any, callback: Any, disable: bool, how: str = ""
+) -> torch.Tensor:
+    """Euler on a single number, and something else on a batch."""
+    if how == "refuses" and len(x) > 1:
+        raise RuntimeError("one at a time")
+    for step in range(len(sigmas) - 1):
+        asked = (0.5 if how == "asks elsewhere" and len(x) > 1 else 1.0) * sigmas[step] * x.new_ones(len(x))
+        slope = (x - model(x, asked, **extra_args)) / asked.view(-1, 1, 1, 1)
+        if how == "asks again" and len(x) > 1:
+            model(x, asked, **extra_args)
+        changed = {"mixes": slope.mean(0, keepdim=True).expand_as(slope), "reorders": slope.flip(0), "explodes": slope / (len(x) == 1)}
+        x = x + changed.get(how, slope) * (sigmas[step + 1] - sigmas[step])
+        callback({"i": step, "denoised": x, "x": x})
+    return x[:1] if how == "drops" else x
+
+
+@pytest.mark.parametrize("how", ["", "refuses", "asks again", "asks elsewhere", "mixes", "reorders", "explodes", "drops"])
+def test_a_sampler_that_does_otherwise_with_a_batch_has_no_influence(how: str):
+    found = traits(comfy.samplers.KSAMPLER(odd_euler, {"how": how}))
+    assert replace(found, influence=None) == SamplerTraits(one_a_step=True, is_euler=True, adds_noise=False)
+    assert (found.influence is None) == bool(how)
+
+
+@torch.no_grad()
+def watching(
+    model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any, callback: Any, disable: bool, limit: float = 1.0
+) -> torch.Tensor:
+    """Limits how far a step moves: its influence depends on what it sees."""
+    for step in range(len(sigmas) - 1):
+        slope = (x - model(x, sigmas[step] * x.new_ones(len(x)), **extra_args)) / sigmas[step]
+        x = x + slope.clamp(-limit, limit) * (sigmas[step + 1] - sigmas[step])
+    return x
+
+
+def test_a_sampler_that_decides_by_what_it_sees_has_no_influence():
+    assert traits(comfy.samplers.KSAMPLER(watching, {"limit": 2.0})).influence is not None
+    assert traits(comfy.samplers.KSAMPLER(watching, {"limit": 0.5})).influence is None
+    assert traits(comfy.samplers.ksampler("euler", {"s_churn": 0.5})).influence is None, "each row of the batch has its own noise"
+
+
+@torch.no_grad()
+def noisy_euler(
+    model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any, callback: Any, disable: bool, noise_sampler: str = "own"
+) -> torch.Tensor:
+    """Euler with noise that is the same for a whole batch. How to make it is chosen by name."""
+    assert noise_sampler == "own"
+    return sampling.sample_euler(model, x, sigmas, extra_args=extra_args, callback=callback, disable=disable) + torch.randn(1, 1, 1, 1)
+
+
+def test_noise_that_a_sampler_makes_by_itself_is_seen():
+    assert traits(comfy.samplers.KSAMPLER(noisy_euler)) == SamplerTraits(one_a_step=True, is_euler=False, adds_noise=True, influence=None)
+
+
+def test_a_dry_run_makes_no_brownian_noise(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sampling, "BrownianTreeNoiseSampler", None)
+    for name in ("dpmpp_sde", "dpmpp_2m_sde", "dpmpp_3m_sde_gpu"):
+        assert traits(comfy.samplers.sampler_object(name)).influence is not None
+
+
+def test_the_sigmas_of_the_run_stay_as_they_are():
+    sigmas = flow(6)
+    traits(comfy.samplers.sampler_object("uni_pc"), sigmas)
+    assert torch.equal(sigmas, flow(6))
 
 
 def test_random_numbers_of_the_run_stay_as_they_are():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from magcache import MagnitudeCurve, Reason, SpeedupSettings, ThresholdSettings
+from magcache import MagnitudeCurve, Reason, SpeedupSettings, ThresholdSettings, euler_influence, load_curve
+from magcache.curves.propagation import CANDIDATES, CONTRACTING, GROWING
 from magcache.curves.store import CurveStore
 from magcache.errors import CalibrationError
 from magcache.reports.run_report import Disturbance, Event, RunReport
@@ -28,16 +30,17 @@ NOTHING = CurveStore(())
 def run(family: Family = PLAIN, sigmas: tuple[float, ...] = SIGMAS, **more: object) -> RunFacts:
     facts: dict[str, object] = {
         "family": family, "model": ModelFacts({}), "fingerprint": "0123456789abcdef", "sigmas": sigmas, "guidance": 3.0,
-        "sigma_max": 1.0, "sigma_at": lambda part: 1 - part, "is_euler": True, "adds_noise": False,
+        "sigma_max": 1.0, "sigma_at": lambda part: 1 - part, "influence": euler_influence(sigmas), "one_a_step": True, "adds_noise": False,
     }  # fmt: skip
     return RunFacts(**{**facts, **more})  # type: ignore[arg-type]
 
 
-def observed(setup: RunSetup, sigmas: tuple[float, ...] = SIGMAS) -> RunReport:
-    """The report of a run whose residuals turn slowly."""
+def observed(setup: RunSetup, sigmas: tuple[float, ...] = SIGMAS, rough: float = 0.0) -> RunReport:
+    """The report of a run whose residuals turn slowly, and wander by `rough` from step to step."""
     events = []
     for step, sigma in enumerate(sigmas):
-        value = torch.stack([torch.full((4,), 1 + step / 20), torch.full((4,), 1 - step / 60)], dim=-1)[None]
+        wander = rough * math.sin(5.0 * step)
+        value = torch.stack([torch.full((4,), 1 + (step / 20) ** 2 + wander), torch.full((4,), 1 - step / 60 - wander)], dim=-1)[None]
         if setup.recorder:
             setup.recorder.observe(sigma, "cond", "a", (value,))
         events.append(Event(sigma, step, planned=False, reused=False))
@@ -63,7 +66,49 @@ def test_a_speedup_calibrates_first_and_is_planned_from_then_on(store: CurveStor
     assert "the next run of this model is faster" in text
     setup = SpeedupMode(2.0).setup(run(), store)
     assert setup.label.kind == "skipping" and setup.plan.nfe == 10 and any(setup.plan.corrections)
-    assert not any(SpeedupMode(2.0).setup(run(is_euler=False), store).plan.corrections)
+    for change in ({"influence": None}, {"one_a_step": False}, {"adds_noise": True}):
+        assert not any(SpeedupMode(2.0).setup(run(**change), store).plan.corrections), change
+
+
+def test_a_thorough_calibration_is_followed_by_trials_and_keeps_what_they_measured(store: CurveStore):
+    setup = CalibrationMode("auto", "mine", thorough=True).setup(run(), store)
+    assert "20 evaluations" in setup.announcement and f"{8 * len(CANDIDATES)} more" in setup.announcement
+    trials = setup.conclude(observed(setup)).trials
+    assert trials is not None and [plan.nfe for plan in trials.plans] == [8] * len(CANDIDATES)
+    assert store.load("mine", STEPS).propagation == GROWING, "the curve is saved before the trials"
+    text = trials.conclude(lambda plan: 0.1 if plan == trials.plans[0] else 0.2)
+    found = store.load("mine", STEPS).propagation
+    assert found == replace(CONTRACTING, source="measured", trials=((0.1, *(0.2 for _ in CANDIDATES[1:])),))
+    assert "early errors shrink (measured by trials of 1 run)" in text
+
+    again = CalibrationMode("auto", "mine", average=True, thorough=True).setup(run(), store)
+    trials = again.conclude(observed(again)).trials
+    assert trials is not None
+    assert "early errors grow (measured by trials of 2 runs)" in trials.conclude(lambda plan: 9.0 if plan == trials.plans[0] else 0.01)
+    assert len(store.load("mine", STEPS).propagation.trials) == 2
+
+
+def test_a_recognised_model_is_calibrated_with_the_propagation_of_its_published_plans(store: CurveStore):
+    setup = CalibrationMode("auto", "mine").setup(run(KNOWN), store)
+    setup.conclude(observed(setup))
+    assert store.load("mine", STEPS).propagation == load_curve("flux").propagation != GROWING
+
+
+def test_a_calibration_that_is_not_thorough_or_too_short_has_no_trials(store: CurveStore):
+    setup = CalibrationMode("auto", "mine").setup(run(), store)
+    assert not setup.announcement and setup.conclude(observed(setup)).trials is None
+    short = CalibrationMode("auto", "short", thorough=True).setup(run(sigmas=SIGMAS[:9], closing_sigma=0.5), store)
+    assert "there will be none" in short.announcement and short.conclude(observed(short, SIGMAS[:9])).trials is None
+
+
+def test_a_short_run_that_gains_little_skips_less_and_says_what_skipping_would_cost(store: CurveStore):
+    setup = CalibrationMode("auto", "mine").setup(run(), store)
+    setup.conclude(observed(setup, rough=0.3))
+    sigmas = SIGMAS[::2]
+    setup = SpeedupMode(2.0, "mine").setup(run(sigmas=sigmas), store)
+    assert setup.plan.reason is Reason.FEWER_STEPS and setup.plan.nfe > 5
+    assert "with 9, " in setup.label.note and "with 8 evaluations; above 0.33 it is not worth it" in setup.label.note
+    assert "taken to grow" in setup.label.note
 
 
 def test_zero_takes_what_was_tuned(store: CurveStore):
