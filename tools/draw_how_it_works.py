@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from magcache import MagnitudeCurve, Plan, euler_influence, plan_budget
+from magcache.curves.propagation import CONTRACTING
 from magcache.planning.plan import Recipe
 
 FILE = Path(__file__).parents[1] / "docs" / "how_it_works.svg"
@@ -41,6 +42,7 @@ def example() -> MagnitudeCurve:
         sigmas=SIGMAS,
         ratios={"cond": (1.0, *(sizes[1:] / sizes[:-1]).tolist())},
         products={("cond", "cond"): tuple(map(tuple, (RESIDUALS @ RESIDUALS.T).tolist()))},
+        propagation=CONTRACTING,
     )
 
 

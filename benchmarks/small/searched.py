@@ -2,9 +2,9 @@
 
 As in BudCache (M. Lei et al., ICML 2026, arXiv 2606.13496; github.com/Westlake-AGI-Lab/BudCache at 14ba4c5, stage 1) the number of computed
 steps is fixed, the last residual is held between them, both branches follow one plan, and what is made small is the squared error of the
-final latents of one prompt. BudCache anneals from a random plan, then descends to the best neighbour. Here the best of some simple plans
-descends to the first better neighbour, which found better plans in as many trials; no plan is tried twice, and the first step alone must
-be computed, where BudCache computes a quarter of its evaluations first.
+final latents of one prompt. BudCache anneals from a random plan, then descends to the best neighbour, and spends a quarter of the
+evaluations on the first steps. Here the best of some simple plans descends to the first better neighbour, no plan is tried twice, and only
+the first step must be computed. Annealing in half of the trials was tried on the image: it found no better plan.
 """
 
 from __future__ import annotations

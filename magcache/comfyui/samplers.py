@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import isfunction, signature, unwrap
-from itertools import islice, pairwise
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,16 +34,11 @@ class SamplerTraits:
 
     one_a_step: bool = False
     """Whether it evaluates the model once a step, at the step's own sigma, and reports each step afterwards."""
-    is_euler: bool = False
-    """Whether each step moves the latent by Δσ times the model's output and by nothing else."""
     adds_noise: bool = True
     """Whether its result depends on random numbers. True if that is not known."""
     influence: tuple[float, ...] | None = None
     """How much the model's output at each step moves the end of the run (sigma units; Δσ for Euler): the sum over the evaluations
-    that belong to the step. None if it cannot be told, because the sampler decides by what it sees.
-
-    A sampler that looks at the negative's answer as well (CFG++) is taken to get the same output from both.
-    """
+    that belong to the step. None if it cannot be told, because the sampler decides by what it sees or looks at the negative's answer."""
 
 
 def traits_of(sampler: Any, guider: Any, sigmas: torch.Tensor) -> SamplerTraits:
@@ -67,9 +62,8 @@ def traits_of(sampler: Any, guider: Any, sigmas: torch.Tensor) -> SamplerTraits:
     steps = schedule.tolist()
     one_a_step = _same(run.evaluated, [mark for begin in steps[:-1] for mark in (begin, -1.0)])
     adds_noise = not _close(run.ends[0], again)
-    straight = _START + sum((after - now) * answer for (now, after), answer in zip(pairwise(steps), _answers(), strict=False))
-    is_euler = one_a_step and not adds_noise and not run.guided and _close(run.ends[0], straight)
-    return SamplerTraits(one_a_step, is_euler, adds_noise, None if moves is None else _by_step(run.sigmas, moves, steps))
+    influence = None if moves is None or run.guided else _by_step(run.sigmas, moves, steps)
+    return SamplerTraits(one_a_step, adds_noise, influence)
 
 
 def _moves(attempt: Callable[..., _DryRun], run: _DryRun) -> tuple[list[float] | None, float]:

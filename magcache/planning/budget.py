@@ -81,7 +81,7 @@ def plan_speedup(
 ) -> Plan:
     """The plan that comes nearest to `speedup` (steps per computed step), for any schedule: each falling stretch is planned on its own.
 
-    `curve`, `sigmas` (one a step, without the closing 0) and the other options are those of `plan_budget`. Raises `SettingsError`
+    `curve`, `sigmas` (one a step, without the closing 0) and the other arguments are those of `plan_budget`. Raises `SettingsError`
     for a speed-up below 1, more than 1000 steps or an influence that is not one number a step. Method: docs/how_it_works.md.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
@@ -92,10 +92,11 @@ def plan_speedup(
         return compute_all(sigmas, Reason.NOT_FALLING)
     stops = [*(stretch.steps[0] for stretch in stretches[1:]), len(sigmas)]
     plans: list[Plan] = []
+    short = sum(len(stretch.sigmas) for stretch in stretches) < SHORT_RUN
     for stretch, stop in zip(stretches, stops, strict=True):
         search = _Search.of(curve, _model(curve, stretch, stop, sigmas, guidance, reuse, influence, correct), window)
         wanted = evaluations_for(len(stretch.sigmas), speedup)
-        plans.append(_stretch_plan(search, curve, wanted, guidance, short=len(sigmas) < SHORT_RUN))
+        plans.append(_stretch_plan(search, curve, wanted, guidance, short))
     return joined(plans)
 
 
@@ -189,7 +190,7 @@ class _Search:
 
     def computed(self, nfe: int) -> list[int] | None:
         """The computed steps of the best plan with `nfe` evaluations; None if there is none."""
-        first = min(_FIRST_STEPS if nfe > 4 else 2, self.model.steps)  # Four evaluations leave two gaps, each up to half the run.
+        first = min(2 if nfe == 4 else _FIRST_STEPS, self.model.steps)  # Four evaluations leave two gaps, each up to half the run.
         found = best_steps(self.costs, first, self.allowed, nfe).get(nfe)
         return found and found[1]
 

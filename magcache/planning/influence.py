@@ -14,6 +14,7 @@ def euler_influence(sigmas: Sequence[float], closing: float = 0.0) -> tuple[floa
     """The influence of each step under the sampler Euler: Δσ.
 
     `sigmas` hold one noise level a step; `closing` is the one at which the run ends.
+    Method: docs/how_it_works.md, section 6.
     """
     return tuple(after - now for now, after in zip(sigmas, (*sigmas[1:], closing), strict=True))
 

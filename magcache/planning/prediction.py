@@ -28,7 +28,7 @@ def predicted_error(
     reuse: Reuse | None = None,
     influence: Sequence[float] | None = None,
 ) -> float:
-    """The predicted error of the plan that computes the steps `computed` (0-based, the first one among them) of a run over `sigmas`.
+    """The predicted error, by `curve`, of the plan that computes the steps `computed` (0-based, step 0 among them) of a run over `sigmas`.
 
     0 is a run in full and 1 a run whose residuals are all dropped. The number compares plans of one run; it is no PSNR. `sigmas`
     (falling, one a step, without the closing 0), `guidance`, `reuse` and `influence` are those of `plan_budget`. Raises `PlanError`

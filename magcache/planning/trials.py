@@ -34,8 +34,10 @@ def measure_propagation(curve: MagnitudeCurve, plans: Sequence[Plan], error_of: 
     """`curve` with the propagation whose trial plan had the least error, over this run and those measured before.
 
     `plans` are those of `trial_plans`; `error_of` runs one from the noise of the calibrated run and returns how far its final latent
-    is from that run's, ‖x − x_full‖ / ‖x_full‖. Equal plans are run once. Raises `CalibrationError` if an error is not a number.
+    is from that run's, ‖x − x_full‖ / ‖x_full‖. Equal plans are run once. Raises `CalibrationError` if an error is not a number, or if there are other plans.
     """
+    if len(plans) != len(CANDIDATES):
+        raise CalibrationError(f"There are {len(plans)} trial plans; expected {len(CANDIDATES)}, those of `trial_plans`.")
     errors: dict[Plan, float] = {}
     for plan in plans:
         if plan not in errors:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from ..curves.curve import MagnitudeCurve
+from ..curves.propagation import Source
 from ..curves.shipped import known_curves
 from ..curves.store import CurveStore
 from ..planning.budget import parts_of_plain, plan_speedup
@@ -23,6 +26,14 @@ _DEFAULT_SPEEDUP = 2.0
 """The speed-up if none was asked for and none was tuned."""
 _NOISY_SPEEDUP = 1.5
 """The highest speed-up under a sampler that adds noise: its residuals jump from step to step."""
+
+_SPREAD: Mapping[Source, str] = MappingProxyType(
+    {
+        "measured": "How errors spread in this model was measured.",
+        "published plans": "How errors spread in this model is known from published plans.",
+        "assumed": "How errors spread in this model was not measured (thorough, in MagCache Calibration), so only safe plans count.",
+    }
+)
 
 log = logging.getLogger("magcache")
 
@@ -118,11 +129,10 @@ def _verdict(curve: MagnitudeCurve, run: RunFacts, plan: Plan) -> str:
     correct = run.one_a_step and not run.adds_noise
     parts = parts_of_plain(curve, run.sigmas, guidance=run.guidance, influence=run.influence, correct=correct)
     shown = ", ".join(f"{part:.2f} with {nfe}" for nfe, part in parts.items())
-    kind = "measured" if curve.propagation.source == "measured" else "taken to grow" if curve.propagation.grows else "taken to shrink"
     return (
         f"Of {plan.steps} steps {plan.nfe} are computed: with fewer, plain sampling with as few steps would be about as good. "
         f"Predicted error relative to that: {shown} evaluations; above {CLEARLY_BETTER:.2f} it is not worth it. "
-        f"(How early errors spread is {kind}.)"
+        f"{_SPREAD[curve.propagation.source]}"
     )
 
 

@@ -57,9 +57,18 @@ def test_a_prediction_that_fails_leaves_the_step_as_computed_and_not_reported_as
 
 
 @pytest.mark.parametrize(
-    ("sampler", "corrects"), [("euler", True), ("ddim", True), ("dpmpp_2m", False), ("uni_pc", False), ("heun", False), ("lcm", False)]
+    ("sampler", "corrects"),
+    [
+        ("euler", True),
+        ("dpmpp_2m", True),
+        ("uni_pc", True),
+        ("res_multistep", True),
+        ("heun", False),
+        ("lcm", False),
+        ("euler_cfg_pp", False),
+    ],
 )
-def test_auto_corrects_only_with_samplers_that_are_euler(flux: Tiny, sampler: str, corrects: bool):
+def test_auto_corrects_with_samplers_that_evaluate_once_a_step_and_add_no_noise(flux: Tiny, sampler: str, corrects: bool):
     sample(flux, MagCachePatch(CalibrationMode("auto", ""), Log().add).attach(flux.model), count=12, cfg=3.0)
     log = Log()
     model = MagCachePatch(SpeedupMode(2.0), log.add).attach(flux.model)

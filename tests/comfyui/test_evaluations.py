@@ -306,7 +306,7 @@ def test_the_expected_sigmas_are_compared_with_the_samplers_own(
     from magcache.comfyui import patch
     from magcache.comfyui.samplers import SamplerTraits
 
-    monkeypatch.setattr(patch, "traits_of", lambda *_: SamplerTraits(one_a_step=True, is_euler=False, adds_noise=False))
+    monkeypatch.setattr(patch, "traits_of", lambda *_: SamplerTraits(one_a_step=True, adds_noise=False))
     log = Log()
     model = MagCachePatch(FixedMode(steps("crcr")), log.add).attach(flux.model)
 

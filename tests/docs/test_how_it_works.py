@@ -7,16 +7,20 @@ import itertools
 import re
 from dataclasses import replace
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from magcache import MagnitudeCurve, ThresholdSettings, plan_budget, plan_by_threshold, published_rule
+from magcache import MagnitudeCurve, ThresholdSettings, plan_budget, plan_by_threshold, predicted_error, published_rule
 from magcache.curves.products import compose, expected_products, resample
+from magcache.curves.propagation import CONTRACTING, GROWING, Propagation
 from magcache.curves.ratio_lists import flow_sigmas
-from magcache.planning.reuse_errors import gaps, reuses
+from magcache.curves.shipped import known_curves, load_curve
+from magcache.planning.fewer_steps import CLEARLY_BETTER, SHORT_RUN
+from magcache.planning.reuse_errors import Gaps, Reuses, gaps, reuses
 from magcache.planning.search import best_steps
 
 from .snippets import DOCS, run
@@ -28,6 +32,24 @@ RNG = np.random.default_rng(0)
 ROUGH = np.cumsum(RNG.normal(size=(len(SIGMAS), 30)), axis=0) + 4
 """Residuals that wander, one row a step."""
 G = ROUGH @ ROUGH.T
+PAIRS = [(p, q) for p, q in itertools.combinations(range(len(SIGMAS)), 2) if q - p <= 7]
+TRIPLES = [(p, q, t) for p, q in PAIRS for t in range(q + 1, len(SIGMAS)) if t - q <= 7]
+INFLUENCE = STRIDES * RNG.uniform(0.5, 1.5, len(SIGMAS))
+"""That of some other sampler than Euler."""
+
+
+def at(p: int, q: int, t: int) -> tuple[int, int]:
+    """Place in `options_of` of the reuse at step t after the pair p, q."""
+    return PAIRS.index((p, q)), t - q - 1
+
+
+def options_of(way: Any) -> Reuses:
+    before, last = np.array(PAIRS).T
+    return reuses(G, SIGMAS, before, last, 6, way)
+
+
+def gaps_of(propagation: Propagation, correct: bool = False, influence: np.ndarray = STRIDES) -> Gaps:
+    return gaps(G, SIGMAS, options_of("extrapolate"), influence, propagation, np.full(len(SIGMAS), correct))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +98,7 @@ def test_the_plan_of_the_example_is_the_best_of_all(example: dict[str, Any]):
     assert 1000 * drift_left(plan) == pytest.approx(0.137, abs=5e-4)
     assert 1000 * drift_left(plan_budget(example["curve"], sigmas, nfe=5)) == pytest.approx(1.848, abs=5e-4)
     others = [
-        plan_budget(replace(example["curve"], vetoes=tuple(sigmas[step] for step in kept)), sigmas, nfe=5, is_euler=True)
+        plan_budget(replace(example["curve"], vetoes=tuple(sigmas[step] for step in kept)), sigmas, nfe=5, influence=example["M"])
         for kept in ((3,), (4,), (6,))
     ]
     assert all(drift_left(other) > drift_left(plan) for other in others)
@@ -94,7 +116,7 @@ def test_what_is_worked_out_by_hand(example: dict[str, Any]):
         f"= {kappa:.4f}",
         f"r̂_3 = {1 + kappa:.4f} r_2 − {kappa:.4f} r_1 = (2, {reused[1]:.4f}, {reused[2]:.4f}) where "
         f"r_3 = (2, {r[3][1]:.2f}, {r[3][2]:.3f})",
-        f"⟨E, e_7⟩ / (Δσ_7 |e_7|²) = −{-drift @ error:.5f} / (−0.1 · {error @ error:.4f}) = {gain:.4f}",
+        f"⟨E, e_7⟩ / (M_7 |e_7|²) = −{-drift @ error:.5f} / (−0.1 · {error @ error:.4f}) = {gain:.4f}",
         f"three quarters of that are {0.75 * gain:.3f}",
         f"E = (0, −{-drift[1]:.4f}, −{-drift[2]:.4f})",
         f"(0, −{-left[1]:.4f}, −{-left[2]:.4f}), has the length {np.linalg.norm(left):.4f} instead of {np.linalg.norm(drift):.4f}",
@@ -147,11 +169,9 @@ def test_the_flow_schedule():
 
 @pytest.mark.parametrize("way", ["hold", "scale", "extrapolate"])
 def test_errors_of_reuse_follow_from_inner_products(way: Any):
-    options = reuses(G, SIGMAS, 6, way)
-    for p, q, t in itertools.combinations(range(len(SIGMAS)), 3):
-        if q - p > 7 or t - q > 7:
-            continue
-        place, reused = options.at(p, q, t), reuse_by_hand(way, p, q, t)
+    options = options_of(way)
+    for p, q, t in TRIPLES:
+        place, reused = at(p, q, t), reuse_by_hand(way, p, q, t)
         b, a = options.newest[place], options.older[place]
         np.testing.assert_allclose(b * ROUGH[q] + a * ROUGH[p], reused, atol=1e-2)
         by_formula = a**2 * G[p, p] + b**2 * G[q, q] + G[t, t] + 2 * (a * b * G[p, q] - a * G[p, t] - b * G[q, t])
@@ -160,13 +180,11 @@ def test_errors_of_reuse_follow_from_inner_products(way: Any):
 
 
 def test_the_damping_is_the_projection_of_the_true_change_on_the_extrapolated_one():
-    options, seen = reuses(G, SIGMAS, 6, "extrapolate"), set()
-    for p, q, t in itertools.combinations(range(len(SIGMAS)), 3):
-        if q - p > 7 or t - q > 7:
-            continue
+    options, seen = options_of("extrapolate"), set()
+    for p, q, t in TRIPLES:
         rho = (SIGMAS[t] - SIGMAS[q]) / (SIGMAS[q] - SIGMAS[p])
         free = (G[t, q] - G[t, p] - G[q, q] + G[q, p]) / (rho * (G[q, q] - 2 * G[q, p] + G[p, p]))
-        kappa = -options.older[options.at(p, q, t)] / rho
+        kappa = -options.older[at(p, q, t)] / rho
         assert kappa == pytest.approx(min(max(free, 0.0), 1.0), abs=1e-9)
         seen.add(0 if free < 0 else 1 if free <= 1 else 2)
     assert {0, 1} <= seen
@@ -209,70 +227,103 @@ def test_other_sigmas_get_a_cubic_through_four_neighbours_and_a_variance():
 def test_magnitudes_alone_get_assumed_directions():
     sizes = RNG.uniform(0.5, 2, len(SIGMAS))
     position = 0.75 * np.arcsin(2 * SIGMAS - 1)
-    by_formula = np.outer(sizes, sizes) * np.exp(-0.5 * (position[:, None] - position) ** 2)
+    by_formula = 0.995 * np.outer(sizes, sizes) * np.exp(-0.5 * (position[:, None] - position) ** 2)
+    np.fill_diagonal(by_formula, sizes**2)
     np.testing.assert_allclose(expected_products(list(sizes), list(SIGMAS)), by_formula)
 
 
 # Sections 5 and 6
 
 
-def gap_by_hand(p: int, q: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+def gap_by_hand(p: int, q: int, n: int, influence: np.ndarray = STRIDES) -> tuple[np.ndarray, np.ndarray]:
     """E after the reused steps between q and n, and e_n."""
     drift = np.zeros(ROUGH.shape[1])
     for step in range(q + 1, n):
-        drift = drift + STRIDES[step] * (reuse_by_hand("extrapolate", p, q, step) - ROUGH[step])
+        drift = drift + influence[step] * (reuse_by_hand("extrapolate", p, q, step) - ROUGH[step])
     return drift, reuse_by_hand("extrapolate", p, q, n) - ROUGH[n]
 
 
-def every_gap() -> list[tuple[int, int, int]]:
-    return [(p, q, n) for p, q, n in itertools.combinations(range(len(SIGMAS)), 3) if q - p <= 7 and 1 < n - q <= 7]
+EVERY_GAP = [(p, q, n) for p, q, n in TRIPLES if n - q > 1]
 
 
 def test_the_drift_grows_by_the_recursion():
-    for p, q, n in every_gap():
+    for p, q, n in EVERY_GAP:
         square = 0.0
         for m in range(q + 1, n):
-            before, e = gap_by_hand(p, q, m)
-            square = square + 2 * STRIDES[m] * (before @ e) + STRIDES[m] ** 2 * (e @ e)
-        drift, _ = gap_by_hand(p, q, n)
+            before, e = gap_by_hand(p, q, m, INFLUENCE)
+            square = square + 2 * INFLUENCE[m] * (before @ e) + INFLUENCE[m] ** 2 * (e @ e)
+        drift, _ = gap_by_hand(p, q, n, INFLUENCE)
         assert square == pytest.approx(drift @ drift)
 
 
-def test_the_cost_of_a_gap_is_its_weighted_squared_drift():
-    steps = len(SIGMAS)
-    weight = 4.0 ** (1 - np.arange(steps) / (steps - 1))
-    table = gaps(G, SIGMAS, reuses(G, SIGMAS, 6, "extrapolate"), 4.0 ** np.linspace(1, 0, steps), np.zeros(steps, bool))
-    for p, q, n in every_gap():
-        drift, _ = gap_by_hand(p, q, n)
-        assert table.costs[table.at(p, q, n)] == pytest.approx(weight[q] * drift @ drift, rel=1e-3)
+@pytest.mark.parametrize(
+    "propagation",
+    [CONTRACTING, GROWING, Propagation(growth=2.0, shape=1.5, stride=0.5, coherence=0.3)],
+    ids=lambda each: f"c{each.coherence}",
+)
+def test_the_cost_of_a_gap_is_what_the_formula_says(propagation: Propagation):
+    steps, c = len(SIGMAS), propagation.coherence
+    weight = 10 ** (propagation.growth * (1 - np.arange(steps) / (steps - 1)) ** propagation.shape)
+    costs = gaps_of(propagation, influence=INFLUENCE).costs
+    for p, q, n in EVERY_GAP:
+        drift, _ = gap_by_hand(p, q, n, INFLUENCE)
+        apart = 0.0
+        for t in range(q + 1, n):
+            e = reuse_by_hand("extrapolate", p, q, t) - ROUGH[t]
+            apart += weight[t] * (INFLUENCE[t] * abs(STRIDES[t]) ** (propagation.stride - 1)) ** 2 * (e @ e)
+        assert costs[at(p, q, n)] == pytest.approx(c * weight[q] * drift @ drift + (1 - c) * apart, rel=1e-3)
 
 
-def test_the_gain_has_the_sign_and_the_size_that_leave_the_least_drift():
-    """The best gain is looked for among many, by what the latent is after the computed step."""
-    steps, signs = len(SIGMAS), set()
-    table = gaps(G, SIGMAS, reuses(G, SIGMAS, 6, "extrapolate"), np.ones(steps), np.ones(steps, bool))
+def test_the_two_propagations_are_those_of_the_table():
+    assert replace(CONTRACTING, growth=round(CONTRACTING.growth, 3)) == Propagation(growth=0.602, shape=1, stride=1, coherence=1)
+    assert Propagation(growth=3.75, shape=3, stride=0, coherence=0) == GROWING
+    assert round(10**3.75) == 5623
+    curves = {name: load_curve(name).propagation for name in known_curves()}
+    row = next(line for line in TEXT.splitlines() if line.startswith("| `published plans` |"))
+    assert {name for name, each in curves.items() if each.source == "published plans"} <= set(re.findall(r"`([\w.]+)`", row))
+    assert {each.source for each in curves.values()} == {"published plans", "assumed"}
+    assert (curves["flux"].growth, curves["flux"].shape) == (3, 2.25)
+    assert all(replace(each, source="assumed") == GROWING for name, each in curves.items() if name != "flux")
+
+
+def test_the_predicted_error_is_the_root_of_the_cost_over_that_of_dropping_every_residual(example: dict[str, Any]):
+    residuals, curve, sigmas = example["residuals"], example["growing"], example["sigmas"]
+    plan, weights = plan_budget(curve, sigmas, nfe=5, influence=example["M"]), 10 ** (3.75 * (1 - np.arange(8) / 7) ** 3)
+    missed = [sum(w * residuals[s] for s, w in plan.recipe(t)) - residuals[t] if plan.reused[t] else np.zeros(3) for t in range(8)]
+    cost, dropped = (sum(w * e @ e for w, e in zip(weights, rows, strict=True)) for rows in (missed, residuals))
+    assert predicted_error(curve, sigmas, plan.computed, influence=example["M"]) == pytest.approx((cost / dropped) ** 0.5)
+
+
+@pytest.mark.parametrize("influence", [STRIDES, INFLUENCE], ids=["euler", "other"])
+def test_the_gain_has_the_sign_and_the_size_that_leave_the_least_drift(influence: np.ndarray):
+    """The best gain is looked for among many, by where the run ends after the computed step."""
+    signs = set()
+    found = gaps_of(Propagation(growth=0, shape=1, stride=1, coherence=1), correct=True, influence=influence)
     tried = np.linspace(-3, 3, 12_001)
-    for p, q, n in every_gap():
-        drift, e = gap_by_hand(p, q, n)
-        # The step uses r + gain · (r − r̂) instead of r, and so leaves E + Δσ · gain · (r − r̂).
-        left = (drift @ drift) + 2 * tried * STRIDES[n] * (drift @ -e) + (tried * STRIDES[n]) ** 2 * (e @ e)
-        best = drift @ e / (STRIDES[n] * (e @ e))
+    for p, q, n in EVERY_GAP:
+        drift, e = gap_by_hand(p, q, n, influence)
+        # The step uses r + gain · (r − r̂) instead of r, and so leaves E + M · gain · (r − r̂).
+        left = (drift @ drift) + 2 * tried * influence[n] * (drift @ -e) + (tried * influence[n]) ** 2 * (e @ e)
+        best = drift @ e / (influence[n] * (e @ e))
         if abs(best) < 3:
             assert tried[left.argmin()] == pytest.approx(best, abs=1e-3)
             cosine = (drift @ e) ** 2 / ((drift @ drift) * (e @ e))
             assert left.min() == pytest.approx((drift @ drift) * (1 - cosine), rel=1e-4, abs=1e-9)
         gain = 0.75 * min(max(best, 0.0), 2.0)
-        assert table.gains[table.at(p, q, n)] == pytest.approx(gain, rel=5e-3, abs=1e-4)
-        remaining = drift - gain * STRIDES[n] * e
-        assert table.costs[table.at(p, q, n)] == pytest.approx(remaining @ remaining, rel=5e-3)
+        assert found.gains[at(p, q, n)] == pytest.approx(gain, rel=5e-3, abs=1e-4)
+        remaining = drift - gain * influence[n] * e
+        assert found.costs[at(p, q, n)] == pytest.approx(remaining @ remaining, rel=5e-3)
         if 0 < best < 2:
             assert remaining @ remaining == pytest.approx((drift @ drift) * (1 - 0.9375 * cosine), rel=1e-6)
         signs.add(bool(best > 0))
     assert True in signs
+    growing = gaps_of(GROWING, correct=True, influence=influence)
+    np.testing.assert_array_equal(growing.gains, found.gains)
+    np.testing.assert_array_equal(growing.costs, gaps_of(GROWING, influence=influence).costs)
 
 
 def test_an_extrapolation_is_never_predicted_to_be_worse_than_holding():
-    held, carried = (reuses(G, SIGMAS, 6, way).error for way in ("hold", "extrapolate"))
+    held, carried = (options_of(way).error for way in ("hold", "extrapolate"))
     assert (carried <= held + 1e-12).all()
 
 
@@ -281,14 +332,16 @@ def test_an_extrapolation_is_never_predicted_to_be_worse_than_holding():
 
 @pytest.mark.parametrize("count", range(4, 10))
 def test_no_plan_within_the_rules_costs_less(count: int):
-    steps = len(SIGMAS)
-    table = gaps(G, SIGMAS, reuses(G, SIGMAS, 6, "extrapolate"), np.ones(steps), np.ones(steps, bool))
+    steps, table = len(SIGMAS), gaps_of(CONTRACTING).costs
     costs = {}
     for middle in itertools.combinations(range(3, steps - 1), count - 4):
         computed = (0, 1, 2, *middle, steps - 1)
         if all(n - q <= 7 for q, n in itertools.pairwise(computed)):
-            costs[computed] = sum(table.costs[table.at(p, q, n)] for p, q, n in zip(computed, computed[1:], computed[2:], strict=False))
-    cost, computed = best_steps(table.costs, 3, np.ones(steps, bool))[count]
+            costs[computed] = sum(table[at(p, q, n)] for p, q, n in zip(computed, computed[1:], computed[2:], strict=False))
+    given = np.full((7, steps, 7), np.inf)  # [distance − 1, last, reused steps]
+    for p, q in PAIRS:
+        given[q - p - 1, q] = table[PAIRS.index((p, q))]
+    cost, computed = best_steps(given, 3, np.ones(steps, bool), steps)[count]
     assert cost == pytest.approx(min(costs.values())) and costs[tuple(computed)] == pytest.approx(cost)
 
 
@@ -296,10 +349,14 @@ def test_no_plan_within_the_rules_costs_less(count: int):
 
 
 def test_the_constants_are_those_of_the_code():
-    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| `magcache/([\w/]+)\.py` \|", TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w.]+)` \| ([\d.]+) \| `magcache/([\w/]+)\.py` \|", TEXT, re.MULTILINE)
     assert len(rows) > 10
     for name, value, path in rows:
-        assert getattr(importlib.import_module(f"magcache.{path.replace('/', '.')}"), name) == float(value), name
+        assert attrgetter(name)(importlib.import_module(f"magcache.{path.replace('/', '.')}")) == float(value), name
+
+
+def test_a_short_run_is_skipped_up_to_the_limit_that_is_said():
+    assert f"≤ {CLEARLY_BETTER} · predicted error of plain sampling" in TEXT and f"runs of fewer than {SHORT_RUN} steps" in TEXT
 
 
 def test_every_section_that_a_docstring_points_to_is_there():

@@ -155,13 +155,20 @@ def test_a_step_that_is_trimmed_still_counts_for_retention_and_window():
 
 @pytest.mark.parametrize("plan_of_run", [lambda run: plan_by_threshold(FLAT, run, rule()), lambda run: plan_speedup(FLAT, run, 2.0)])
 def test_repeats_and_zeros_are_trimmed_from_plans(plan_of_run: Any):
-    run = tuple(float(sigma) for sigma in np.linspace(1, 0.1, 10))
+    run = tuple(float(sigma) for sigma in np.linspace(1, 0.1, 18))
     repeated = tuple(sigma for sigma in run for _ in range(2))
     plan = plan_of_run(run)
     assert plan.sigmas == run and any(plan.reused)
     assert plan_of_run(repeated) == plan_of_run((*run, 0.0)) == plan_of_run((*repeated, 0.0, 0.0)) == plan
-    assert [plan.step_at(sigma) for sigma in repeated] == [step for step in range(10) for _ in range(2)]
-    assert plan.step_at(0.0) == 9, "an evaluation at 0 belongs to the last step"
+    assert [plan.step_at(sigma) for sigma in repeated] == [step for step in range(18) for _ in range(2)]
+    assert plan.step_at(0.0) == 17, "an evaluation at 0 belongs to the last step"
+
+
+def test_a_run_is_short_by_its_steps_not_by_what_repeats_in_its_schedule():
+    run = tuple(float(sigma) for sigma in np.linspace(1, 0.1, 10))
+    plan = plan_speedup(FLAT, run, 2.0)
+    assert plan.reason is Reason.FEWER_STEPS
+    assert plan == plan_speedup(FLAT, tuple(sigma for sigma in run for _ in range(2)), 2.0)
 
 
 def test_each_stretch_reaches_the_speedup():
