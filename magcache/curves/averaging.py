@@ -47,5 +47,5 @@ def averaged(earlier: MagnitudeCurve, new: MagnitudeCurve) -> MagnitudeCurve:
 def _merged(earlier: Propagation, new: Propagation) -> Propagation:
     """The propagation that both were measured to have; one that was measured goes before one that was not."""
     if new.trials and earlier.trials:
-        return measured((*earlier.trials, *new.trials))
+        return measured((*earlier.trials, *new.trials), earlier)
     return new if new.source == "measured" else earlier

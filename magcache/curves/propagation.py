@@ -28,7 +28,8 @@ class Propagation:
     shape: float
     """Exponent of the ramp, above 0 to 20: with 1 the weight falls evenly over the run, with more it falls early."""
     stride: float
-    """Exponent of |Δσ|, 0 to 1: with 1 an error counts by how far it moves the latent, with 0 the length of its step does not matter."""
+    """Exponent of |Δσ|, 0 to 1, of an error that is squared by itself: with 1 it counts by how far it moves the latent, with 0 the length
+    of its step does not matter."""
     coherence: float
     """0 to 1: with 1 the errors of a gap are summed before they are squared, with 0 each is squared by itself."""
     source: Source = "assumed"
@@ -65,12 +66,15 @@ CANDIDATES = (CONTRACTING, GROWING)
 _LEAST_ERROR = 1e-12
 
 
-def measured(trials: tuple[tuple[float, ...], ...]) -> Propagation:
-    """The candidate with the least error over all `trials`, the geometric mean counting. The first one wins a draw.
+def measured(trials: tuple[tuple[float, ...], ...], earlier: Propagation = GROWING) -> Propagation:
+    """The candidate with the least error over all `trials`, the geometric mean counting.
 
-    Trials of other candidates, as another version of MagCache may have made them, are dropped.
+    `earlier` is what the model was taken for. It stays where the trials do not tell the candidates apart, and its numbers stay where
+    they are of the kind that was found. Trials of other candidates, as another version of MagCache may have made them, are dropped.
     """
     trials = tuple(row for row in trials if len(row) == len(CANDIDATES))
     sums = [sum(math.log(max(error, _LEAST_ERROR)) for error in column) for column in zip(*trials, strict=True)]
-    best = min(range(len(CANDIDATES)), key=lambda index: sums[index])
-    return replace(CANDIDATES[best], source="measured", trials=trials)
+    if not sums or math.isclose(min(sums), max(sums), abs_tol=1e-6):
+        return replace(earlier, trials=trials)
+    found = CANDIDATES[sums.index(min(sums))]
+    return replace(earlier if earlier.grows == found.grows else found, source="measured", trials=trials)

@@ -34,7 +34,8 @@ def measure_propagation(curve: MagnitudeCurve, plans: Sequence[Plan], error_of: 
     """`curve` with the propagation whose trial plan had the least error, over this run and those measured before.
 
     `plans` are those of `trial_plans`; `error_of` runs one from the noise of the calibrated run and returns how far its final latent
-    is from that run's, ‖x − x_full‖ / ‖x_full‖. Equal plans are run once. Raises `CalibrationError` if an error is not a number, or if there are other plans.
+    is from that run's, ‖x − x_full‖ / ‖x_full‖. Equal plans are run once. Raises `CalibrationError` if an error is not a number, or if
+    there are other plans than one for each candidate.
     """
     if len(plans) != len(CANDIDATES):
         raise CalibrationError(f"There are {len(plans)} trial plans; expected {len(CANDIDATES)}, those of `trial_plans`.")
@@ -46,7 +47,7 @@ def measure_propagation(curve: MagnitudeCurve, plans: Sequence[Plan], error_of: 
                 raise CalibrationError(
                     f"A trial run ended {errors[plan]} away from the full run; expected a number of 0 or more. Calibrate again."
                 )
-    return replace(curve, propagation=measured((*curve.propagation.trials, tuple(errors[plan] for plan in plans))))
+    return replace(curve, propagation=measured((*curve.propagation.trials, tuple(errors[plan] for plan in plans)), curve.propagation))
 
 
 def evaluations_of(plans: Sequence[Plan]) -> int:

@@ -82,7 +82,9 @@ def test_a_number_out_of_range_is_refused_with_what_was_expected(title: str, val
         made(**{title: value})
 
 
-@pytest.mark.parametrize("bounds", [{"growth": 0.0, "stride": 0.0, "coherence": 0.0}, {"growth": 20.0, "shape": 20.0, "stride": 1.0}], ids=str)
+@pytest.mark.parametrize(
+    "bounds", [{"growth": 0.0, "stride": 0.0, "coherence": 0.0}, {"growth": 20.0, "shape": 20.0, "stride": 1.0}], ids=str
+)
 def test_the_bounds_themselves_are_allowed(bounds: dict[str, float]):
     assert np.isfinite(made(**bounds).weights(50)).all()
 

@@ -25,7 +25,12 @@ def curve_of(residuals: np.ndarray, propagation: Propagation) -> MagnitudeCurve:
     """A curve as a calibration makes it, of the given residuals."""
     products = tuple(tuple(row) for row in (residuals @ residuals.T).tolist())
     return MagnitudeCurve(
-        name="mine", family="flux", sigmas=SIGMAS, ratios={"cond": (1.0,) * 20}, products={("cond", "cond"): products}, propagation=propagation
+        name="mine",
+        family="flux",
+        sigmas=SIGMAS,
+        ratios={"cond": (1.0,) * 20},
+        products={("cond", "cond"): products},
+        propagation=propagation,
     )
 
 
@@ -88,7 +93,9 @@ def options(influence: Any) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("influence", [[], [-0.1] * 19, [-0.1] * 21, [math.nan] * 20, [-0.1] * 19 + [math.inf]], ids=["0", "19", "21", "nan", "inf"])
+@pytest.mark.parametrize(
+    "influence", [[], [-0.1] * 19, [-0.1] * 21, [math.nan] * 20, [-0.1] * 19 + [math.inf]], ids=["0", "19", "21", "nan", "inf"]
+)
 def test_an_influence_that_is_not_one_number_a_step_is_refused(influence: list[float]):
     for plan in options(influence):
         with pytest.raises(SettingsError, match=r"The influence is \[.*; expected (20|8|12) finite numbers, one a step"):

@@ -111,7 +111,9 @@ def test_the_guided_residual_counts():
     assert predicted_error(curve, curve.sigmas, computed) != pytest.approx(expected)
 
 
-@pytest.mark.parametrize("curve", [load_curve("flux"), load_curve("wan2.1_t2v_14B"), curve_of(walk(12, 0), CONTRACTING)], ids=lambda it: it.name)
+@pytest.mark.parametrize(
+    "curve", [load_curve("flux"), load_curve("wan2.1_t2v_14B"), curve_of(walk(12, 0), CONTRACTING)], ids=lambda it: it.name
+)
 def test_a_run_in_full_has_no_error(curve: MagnitudeCurve):
     assert predicted_error(curve, curve.sigmas, range(curve.steps), influence=euler_influence(curve.sigmas)) == 0
 
@@ -149,7 +151,8 @@ def test_no_plan_of_as_many_evaluations_has_less_error(reuse: Reuse, propagation
     options: dict[str, Any] = {"reuse": reuse, "influence": euler_influence(curve.sigmas) if known else None}
     for nfe in range(5, 9):
         least = min(
-            predicted_error(curve, curve.sigmas, (0, 1, 2, *middle, 8), **options) for middle in itertools.combinations(range(3, 8), nfe - 4)
+            predicted_error(curve, curve.sigmas, (0, 1, 2, *middle, 8), **options)
+            for middle in itertools.combinations(range(3, 8), nfe - 4)
         )
         plan = plan_budget(curve, curve.sigmas, nfe=nfe, **options)
         assert plan.nfe == nfe and predicted_error(curve, curve.sigmas, plan.computed, **options) == pytest.approx(least, rel=1e-9)
@@ -203,7 +206,9 @@ def test_a_step_that_is_no_whole_number_is_refused(step: Any):
 
 
 @pytest.mark.parametrize(
-    "sigmas", [(1.0, 0.5, 0.7, 0.2), (1.0, 0.5, 0.5, 0.2), (1.0, 0.5, 0.2, 0.0), (1.0, math.nan, 0.5, 0.2), (math.inf, 1.0, 0.5, 0.2)], ids=str
+    "sigmas",
+    [(1.0, 0.5, 0.7, 0.2), (1.0, 0.5, 0.5, 0.2), (1.0, 0.5, 0.2, 0.0), (1.0, math.nan, 0.5, 0.2), (math.inf, 1.0, 0.5, 0.2)],
+    ids=str,
 )
 def test_sigmas_that_do_not_fall_are_refused(sigmas: tuple[float, ...]):
     with pytest.raises(SettingsError, match="must be finite, above 0 and fall"):
@@ -312,7 +317,10 @@ def test_every_shipped_curve_gives_plans_of_every_number_of_evaluations(curve: M
     plans, missing = plans_of(curve, steps)
     barred = {"flux", "flux_kontext_28steps", "wan2.2_i2v_14B", "wan2.2_t2v_14B"}  # A step that must be computed lies far from the middle.
     assert missing == ([4, 5] if curve.name in barred else [])
-    always = {min(range(steps), key=lambda step: abs(sigmas[step] - sigma)) for sigma in (*curve.vetoes, *(curve.sigmas[it] for it in curve.masked))}
+    always = {
+        min(range(steps), key=lambda step: abs(sigmas[step] - sigma))
+        for sigma in (*curve.vetoes, *(curve.sigmas[it] for it in curve.masked))
+    }
     for nfe, computed in plans.items():
         assert len(computed) == nfe and computed[:2] == (0, 1) and computed[-1] == steps - 1 and always <= set(computed)
         assert computed[2] == 2 or nfe == 4

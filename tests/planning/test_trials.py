@@ -31,7 +31,9 @@ def calibrated(**more: Any) -> MagnitudeCurve:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"guidance": 5.0}, {"influence": euler_influence(SIGMAS)}, {"influence": euler_influence(SIGMAS), "correct": False}], ids=str
+    "options",
+    [{}, {"guidance": 5.0}, {"influence": euler_influence(SIGMAS)}, {"influence": euler_influence(SIGMAS), "correct": False}],
+    ids=str,
 )
 def test_each_candidate_plans_as_it_would_if_it_were_the_curves(options: dict[str, Any]):
     curve = calibrated(propagation=measured(((0.5, 0.25),)))
