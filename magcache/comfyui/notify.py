@@ -29,7 +29,7 @@ _ADVICE = {
     Reason.ERROR_TOO_LARGE: "For more speed raise magcache_thresh or magcache_K, or lower retention_ratio.",
     Reason.NOT_COVERED: "Calibrate with the scheduler, shift and denoise of this run.",
     Reason.FEWER_STEPS: "Sample with fewer steps instead.",
-    Reason.LIMITED: "Use more steps.",
+    Reason.LIMITED: "Use more steps, or a lower speed-up.",
 }
 
 

@@ -79,7 +79,7 @@ def test_a_curve_that_is_called_calibration_is_warned_of_as_any_other():
         (report("c" * 4, Reason.NO_STEP_ALLOWED), "because the settings allow no step to be skipped"),
         (report("c" * 10, Reason.ERROR_TOO_LARGE), "For more speed raise magcache_thresh or magcache_K, or lower retention_ratio"),
         (report("c" * 20, Reason.NOT_COVERED), "Calibrate with the scheduler, shift and denoise of this run"),
-        (report("c" * 20, Reason.LIMITED), "Use more steps, or raise speedup (MagCache Auto)"),
+        (report("c" * 20, Reason.LIMITED), "cannot be planned for this run. Use more steps, or a lower speed-up"),
     ],
 )
 def test_nothing_was_skipped(run: RunReport, words: str):

@@ -118,23 +118,40 @@ def test_over_several_runs_the_geometric_mean_counts():
     assert measured(((0.1, 0.2), (0.9, 0.3))).growth == GROWING.growth
 
 
-def test_the_first_candidate_wins_a_draw():
-    assert measured(((0.1, 0.2), (0.2, 0.1))).growth == measured(((0.0, 0.0),)).growth == CONTRACTING.growth
+@pytest.mark.parametrize("earlier", [GROWING, CONTRACTING, made(source="published plans")], ids=lambda it: it.source)
+@pytest.mark.parametrize("trials", [((0.1, 0.2), (0.2, 0.1)), ((0.0, 0.0),), ((0.3, 0.3 * (1 + 1e-7)),), ((0.0, 1e-13),)], ids=str)
+def test_a_draw_leaves_the_model_what_it_was_taken_for(trials: tuple, earlier: Propagation):
+    assert measured(trials, earlier) == replace(earlier, trials=trials)
+
+
+def test_by_default_a_draw_is_taken_to_grow():
+    assert measured(((0.2, 0.2),)) == replace(GROWING, trials=((0.2, 0.2),))
+
+
+def test_a_small_difference_is_no_draw():
+    assert measured(((0.2, 0.20001),)).growth == CONTRACTING.growth and measured(((0.20001, 0.2),), CONTRACTING).growth == GROWING.growth
+
+
+@pytest.mark.parametrize(("trials", "kind"), [(((0.1, 0.2),), CONTRACTING), (((0.2, 0.1),), GROWING)])
+def test_numbers_of_the_kind_that_was_found_stay(trials: tuple, kind: Propagation):
+    growing, contracting = made(source="published plans"), made(growth=0.5)
+    same, other = (growing, contracting) if kind.grows else (contracting, growing)
+    assert measured(trials, same) == replace(same, source="measured", trials=trials)
+    assert measured(trials, other) == replace(kind, source="measured", trials=trials)
 
 
 def test_a_trial_without_any_error_counts_as_a_very_small_one():
     assert measured(((0.0, 1e-3),)).growth == CONTRACTING.growth
     assert measured(((1e-3, 0.0), (1e-3, 1.0))).growth == GROWING.growth
-    assert measured(((0.0, 1e-13),)).growth == CONTRACTING.growth, "a draw"
 
 
 def test_trials_of_other_candidates_are_dropped():
     assert measured(((0.1, 0.2, 0.3), (0.2, 0.1), (0.1,))) == replace(GROWING, source="measured", trials=((0.2, 0.1),))
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="measured() of no usable trial")
-def test_trials_of_other_candidates_alone_measure_nothing():
-    assert measured(((0.1, 0.2, 0.3),)) == GROWING
+@pytest.mark.parametrize("earlier", [GROWING, CONTRACTING, made(source="published plans")], ids=lambda it: it.source)
+def test_trials_of_other_candidates_alone_measure_nothing(earlier: Propagation):
+    assert measured(((0.1, 0.2, 0.3),), earlier) == earlier and measured((), earlier) == earlier
 
 
 # In files
@@ -232,6 +249,12 @@ def test_averaging_keeps_what_was_measured(assumed: Propagation):
     known = measured(((0.1, 0.2),))
     assert averaged(make(propagation=known), make(propagation=assumed)).propagation == known
     assert averaged(make(propagation=assumed), make(propagation=known)).propagation == known
+
+
+def test_averaging_trials_that_tell_nothing_keeps_the_earlier_numbers():
+    published, draw = made(source="published plans", trials=((0.2, 0.1),)), made(growth=4.0, trials=((0.1, 0.2),))
+    mean = averaged(make(propagation=published), make(propagation=draw)).propagation
+    assert mean == replace(published, trials=((0.2, 0.1), (0.1, 0.2)))
 
 
 def test_averaging_keeps_what_is_known_of_public_plans():

@@ -27,25 +27,25 @@ def bench(server: Server, path: Path, *arguments: str) -> dict[str, Any]:
 
 
 def test_a_workflow_without_magcache_is_compared_in_three_variants(server: Server, tmp_path: Path):
-    facts = bench(server, written(tmp_path / "flux.json", small()), "--repeats", "2", "--easycache")
+    facts = bench(server, written(tmp_path / "flux.json", small(16)), "--repeats", "2", "--easycache")
     full, cached, easy = (facts["ways"][way] for way in ("all steps", "MagCache", "EasyCache"))
     assert facts["seeds"] == [1000, 1001] and facts["device"] == "cpu"
-    assert full["nfe"] == 10 and cached["nfe"] == 5 and len(full["seconds"]) == len(cached["seconds"]) == 2
+    assert full["nfe"] == 16 and cached["nfe"] == 8 and len(full["seconds"]) == len(cached["seconds"]) == 2
     # By two clocks, the server's and that of the websocket: on a busy machine neither bounds the other.
     assert full["sampler_seconds_median"] > 0 and full["seconds_median"] > 0
     assert cached["speedup"] == pytest.approx(median(map(truediv, full["seconds"], cached["seconds"])))
     assert 15 < cached["psnr_worst"] <= cached["psnr_mean"] < 100 and cached["psnr_mean"] > easy["psnr_mean"]
     assert json.loads((tmp_path / "flux.bench" / "result.json").read_text()) == facts
     page = (tmp_path / "flux.bench" / "index.html").read_text()
-    assert page.count("data:image/png") == 2 * 5 and page.count('class="reuse" title="step') == 5
+    assert page.count("data:image/png") == 2 * 5 and page.count('class="reuse" title="step') == 8
 
 
 def test_magcache_keeps_its_settings_and_a_guider_gets_it(server: Server, tmp_path: Path):
     own = bench(server, written(tmp_path / "own.json", with_node(small(), "MagCache", **PUBLISHED)), "--repeats", "1")
     (report,) = own["ways"]["MagCache"]["reports"]
     assert (report["kind"], report["curve"], report["tuned"]) == ("skipping", "flux", False)
-    found = bench(server, written(tmp_path / "guided.json", guided()), "--repeats", "1")
-    assert found["ways"]["MagCache"]["nfe"] == 5 and found["ways"]["MagCache"]["psnr_worst"] > 15
+    found = bench(server, written(tmp_path / "guided.json", guided(16)), "--repeats", "1")
+    assert found["ways"]["MagCache"]["nfe"] == 8 and found["ways"]["MagCache"]["psnr_worst"] > 15
 
 
 @on_newest

@@ -1,4 +1,4 @@
-"""The predicted error against its definition and against the search; what plans of shipped curves look like; public plans of real models."""
+"""The predicted error against its definition and the search; what plans of shipped curves look like; public plans of real models."""
 
 from __future__ import annotations
 

@@ -90,11 +90,27 @@ def test_the_propagation_whose_plan_had_the_least_error_is_measured(errors: tupl
 def test_equal_plans_are_run_once():
     one, other = trial_plans(calibrated(), SIGMAS)
     sampler = Sampler(0.3, 0.2)
-    found = measure_propagation(calibrated(), (one, other, one), sampler)
-    assert sampler.ran == [one, other]
-    assert found.propagation.trials == (), "three plans are trials of other candidates"
+    assert measure_propagation(calibrated(), (one, other), sampler).propagation.trials == ((0.3, 0.2),) and sampler.ran == [one, other]
     sampler = Sampler(0.3)
-    assert measure_propagation(calibrated(), (one, one), sampler).propagation.trials == ((0.3, 0.3),) and sampler.ran == [one]
+    found = measure_propagation(calibrated(), (one, one), sampler).propagation
+    assert found.trials == ((0.3, 0.3),) and sampler.ran == [one]
+    assert found == replace(GROWING, trials=((0.3, 0.3),)), "equal plans tell nothing"
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_other_plans_than_one_for_each_candidate_are_refused(count: int):
+    sampler = Sampler()
+    with pytest.raises(CalibrationError, match=f"There are {count} trial plans; expected 2"):
+        measure_propagation(calibrated(), trial_plans(calibrated(), SIGMAS)[:1] * count, sampler)
+    assert not sampler.ran
+
+
+def test_what_the_model_was_taken_for_stays_where_the_trials_agree_with_it():
+    known = replace(GROWING, growth=3.0, shape=2.25, source="published plans")
+    plans, curve = trial_plans(calibrated(), SIGMAS), calibrated(propagation=known)
+    assert measure_propagation(curve, plans, Sampler(0.2, 0.1)).propagation == replace(known, source="measured", trials=((0.2, 0.1),))
+    assert measure_propagation(curve, plans, Sampler(0.1, 0.2)).propagation.growth == CONTRACTING.growth
+    assert measure_propagation(curve, plans, Sampler(0.2, 0.2)).propagation == replace(known, trials=((0.2, 0.2),))
 
 
 def test_the_runs_measured_before_count_as_well():
