@@ -43,7 +43,7 @@ console = Console()
 def compare(bench: Bench, host: Host, setting: SamplingSetting, tuning: Case, cases: list[Case], speedup: float) -> dict[str, float]:
     """Mean PSNR in dB to sampling in full, planned from the curve `base` and from `special`, which is calibrated at `setting` first."""
     model = host.model(setting.shift)
-    host.sample(with_magcache(model, CalibrationMode("auto", "special"))[0], tuning.prompt, tuning.noise, setting)
+    host.sample(with_magcache(model, CalibrationMode("auto", "special", thorough=True))[0], tuning.prompt, tuning.noise, setting)
     full = [pictures(bench.small, host.sample(model, case.prompt, case.noise, setting)) for case in cases]
     result: dict[str, float] = {}
     for name in ("base", "special"):
@@ -60,7 +60,7 @@ def run_bench(bench: Bench, prompts: int, speedup: float) -> dict[str, dict[str,
     base = replace(CALIBRATED, guidance=bench.setting.guidance)
     with tempfile.TemporaryDirectory() as folder:
         host = Host(bench.small, Path(folder))
-        recording = with_magcache(host.model(base.shift), CalibrationMode("auto", "base"))[0]
+        recording = with_magcache(host.model(base.shift), CalibrationMode("auto", "base", thorough=True))[0]
         host.sample(recording, tuning.prompt, tuning.noise, base)
         results: dict[str, dict[str, float]] = {}
         for title, change in CHANGES.items():

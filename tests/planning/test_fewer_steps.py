@@ -106,11 +106,19 @@ def test_more_steps_make_less_error(propagation: Propagation):
 
 
 @pytest.mark.xfail(strict=True, raises=ValueError, reason="the square root of a cost that rounding made negative")
-@each_propagation
-@pytest.mark.parametrize("count", range(1, 8))
-def test_a_residual_that_does_not_change_makes_no_error(count: int, propagation: Propagation):
-    curve = curve_of(levels(8)[:-1], propagation, np.ones((8, 20)))
-    assert fewer_steps_error(curve, model_of(curve, 8), count, 1.0) == pytest.approx(0, abs=1e-6)
+def test_a_residual_that_does_not_change_makes_no_error():
+    for propagation in (GROWING, CONTRACTING, MIXED):
+        curve = curve_of(levels(8)[:-1], propagation, np.ones((8, 20)))
+        assert [fewer_steps_error(curve, model_of(curve, 8), count, 1.0) for count in range(1, 9)] == pytest.approx([0] * 8, abs=1e-6)
+
+
+@pytest.mark.xfail(strict=True, reason="the square root of a cost that rounding made negative, or one rounding error divided by another")
+def test_a_short_run_whose_residual_does_not_change_can_be_planned():
+    for steps in range(6, SHORT_RUN):
+        curve = curve_of(levels(steps)[:-1], GROWING, np.ones((steps, 20)))
+        plan = plan_speedup(curve, curve.sigmas, 1.5)
+        assert plan.nfe == int(steps / 1.5) and plan.reason is None
+        assert parts_of_plain(curve, curve.sigmas).keys() == {steps - 1, steps - 2}
 
 
 def test_guidance_composes_the_residuals_of_plain_sampling_too():
@@ -142,12 +150,12 @@ def test_a_part_is_the_error_of_the_plan_divided_by_that_of_plain_sampling(propa
 
 
 @each_propagation
-@pytest.mark.parametrize(("computed", "worse"), [([0, 1, 2, 5, 8], CONTRACTING), ([0, 5, 6, 7, 8], GROWING)], ids=["late", "early"])
+@pytest.mark.parametrize(("computed", "worse"), [([0, 1, 2, 3, 4], CONTRACTING), ([0, 2, 3, 5, 8], GROWING)], ids=["early", "later"])
 def test_where_the_propagation_is_assumed_the_worse_of_both_counts(propagation: Propagation, computed: list[int], worse: Propagation):
-    curve = smooth(9, propagation, (5,))
-    parts = {kind: part(curve, model_of(smooth(9, kind, (5,)), 9), computed) for kind in (GROWING, CONTRACTING)}
-    assert part_of_plain(curve, model_of(curve, 9), computed, 1.0) == pytest.approx(parts[worse])
-    assert parts[worse] == max(parts.values()) > 1.2 * min(parts.values())
+    curves = {kind: replace(rough(9), propagation=kind) for kind in (GROWING, CONTRACTING, propagation)}
+    parts = {kind: part(curves[kind], model_of(curves[kind], 9), computed) for kind in (GROWING, CONTRACTING)}
+    assert part_of_plain(curves[propagation], model_of(curves[propagation], 9), computed, 1.0) == pytest.approx(parts[worse])
+    assert parts[worse] == max(parts.values()) > 1.4 * min(parts.values())
 
 
 # Short runs

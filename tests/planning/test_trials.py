@@ -11,7 +11,7 @@ import pytest
 
 from magcache import MagnitudeCurve, Plan, euler_influence, plan_budget
 from magcache.curves.propagation import CANDIDATES, CONTRACTING, GROWING, measured
-from magcache.errors import CalibrationError
+from magcache.errors import CalibrationError, InfeasibleError
 from magcache.planning.trials import TRIAL_SPEEDUP, evaluations_of, measure_propagation, trial_plans
 
 SIGMAS = tuple(np.geomspace(1, 0.05, 20).tolist())
@@ -61,6 +61,22 @@ def test_the_options_of_the_run_change_the_trials():
 def test_a_run_that_cannot_be_planned_has_equal_trials(sigmas: tuple[float, ...]):
     one, other = trial_plans(calibrated(), sigmas)
     assert one == other and one.nfe == len(sigmas)
+
+
+@pytest.mark.parametrize("steps", [6, 9])
+def test_a_run_of_fewer_than_ten_steps_has_no_trials(steps: int):
+    with pytest.raises(InfeasibleError, match="nearest that can is"):
+        trial_plans(calibrated(), calibrated().sigmas_for(steps))
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the evaluations of a trial are counted before repeats and zeros are left out, unlike plan_speedup's"
+)
+@pytest.mark.parametrize(
+    "sigmas", [tuple(sigma for sigma in SIGMAS for _ in range(2)), (*SIGMAS, *[0.0] * 3)], ids=["repeats", "closing zeros"]
+)
+def test_repeated_sigmas_and_zeros_count_as_no_steps_of_a_trial(sigmas: tuple[float, ...]):
+    assert trial_plans(calibrated(), sigmas) == trial_plans(calibrated(), SIGMAS)
 
 
 # What they measure
