@@ -65,7 +65,7 @@ def fields_of(document: object, source: str) -> dict[str, Any]:
         }
     except KeyError as missing:
         raise CurveError(f"{source} lacks {missing}. Calibrate again to make a complete file.") from None
-    except (TypeError, SettingsError) as wrong:
+    except (TypeError, SettingsError, CurveError) as wrong:
         raise CurveError(f"{source} holds a value that cannot be used: {str(wrong).rstrip('.')}.") from None
 
 

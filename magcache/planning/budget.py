@@ -16,7 +16,7 @@ from ..settings import Reuse
 from .fewer_steps import CLEARLY_BETTER, SHORT_RUN, part_of_plain
 from .influence import stretch_influence
 from .plan import Plan, Reason, Stretch, compute_all, falling_stretches, joined, nearest
-from .prediction import ErrorModel, best_reuse
+from .prediction import ErrorModel, best_reuse, check_influence
 from .search import best_steps
 
 MOST_STEPS = 1000
@@ -127,7 +127,7 @@ def parts_of_plain(
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     stretches = falling_stretches(sigmas) if all(map(math.isfinite, sigmas)) else []
-    if len(stretches) != 1 or not 2 < len(sigmas) < SHORT_RUN:
+    if len(stretches) != 1 or not 2 < len(stretches[0].sigmas) < SHORT_RUN:
         return {}
     search = _Search.of(curve, _model(curve, stretches[0], len(sigmas), sigmas, guidance, None, influence, correct), EVERYWHERE)
     plans = {nfe: search.computed(nfe) for nfe in (search.model.steps - 1, search.model.steps - 2)}
@@ -152,8 +152,7 @@ def _model(
     correct: bool,
 ) -> ErrorModel:
     """The error model of one stretch of a run over `sigmas`; `stop` is the first step after the stretch."""
-    if influence is not None and (len(influence) != len(sigmas) or not all(map(math.isfinite, influence))):
-        raise SettingsError(f"The influence is {list(influence)!s:.120}; expected {len(sigmas)} finite numbers, one a step.")
+    check_influence(influence, len(sigmas))
     own = None if influence is None else stretch_influence(influence, stretch, stop)
     return ErrorModel.of(curve, stretch.sigmas, reuse=reuse or best_reuse(curve), guidance=guidance, influence=own, correct=correct)
 
@@ -199,5 +198,5 @@ class _Search:
         steps = self.model.steps
         if self.computed(wanted) is not None:
             return wanted
-        found = best_steps(self.costs, min(_FIRST_STEPS, steps), self.allowed, steps)
+        found = [*best_steps(self.costs, min(_FIRST_STEPS, steps), self.allowed, steps), *([4] if self.computed(4) else [])]
         return min(found, key=lambda count: abs(count - wanted))

@@ -16,7 +16,7 @@ def euler_influence(sigmas: Sequence[float], closing: float = 0.0) -> tuple[floa
     `sigmas` hold one noise level a step; `closing` is the one at which the run ends.
     Method: docs/how_it_works.md, section 6.
     """
-    return tuple(after - now for now, after in zip(sigmas, (*sigmas[1:], closing), strict=True))
+    return tuple(after - now for now, after in zip(sigmas, (*sigmas[1:], closing), strict=False))
 
 
 def stretch_influence(influence: Sequence[float], stretch: Stretch, stop: int) -> npt.NDArray[np.float64]:

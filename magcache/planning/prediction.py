@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,9 +33,11 @@ def predicted_error(
 
     0 is a run in full and 1 a run whose residuals are all dropped. The number compares plans of one run; it is no PSNR. `sigmas`
     (falling, one a step, without the closing 0), `guidance`, `reuse` and `influence` are those of `plan_budget`. Raises `PlanError`
-    if `computed` is no plan of these steps, and `SettingsError` if the sigmas do not fall. Method: docs/how_it_works.md, section 5.
+    if `computed` is no plan of these steps, and `SettingsError` if the sigmas do not fall
+    or the influence is not one number a step. Method: docs/how_it_works.md, section 5.
     """
     steps = checked_steps(computed, len(sigmas))
+    check_influence(influence, len(sigmas))
     levels = tuple(float(sigma) for sigma in sigmas)
     stretches = falling_stretches(levels) if all(map(math.isfinite, levels)) else []
     if len(stretches) != 1 or len(stretches[0].sigmas) != len(levels):
@@ -47,10 +50,19 @@ def predicted_error(
 
 def checked_steps(computed: Sequence[int], steps: int) -> list[int]:
     """The computed steps of a plan of `steps` steps, in order. Raises `PlanError` if step 0 is missing or one lies outside the run."""
-    found = sorted(set(computed))
+    try:
+        found = sorted({operator.index(step) for step in computed})
+    except TypeError:
+        found = list[int]()
     if not found or found[0] != 0 or found[-1] >= steps:
         raise PlanError(f"The computed steps are {list(computed)!s:.120}; expected steps from 0 to {steps - 1}, step 0 among them.")
     return found
+
+
+def check_influence(influence: Sequence[float] | None, steps: int) -> None:
+    """Raise `SettingsError` unless it is one finite number for each of `steps` steps, or None."""
+    if influence is not None and (len(influence) != steps or not all(map(math.isfinite, influence))):
+        raise SettingsError(f"The influence is {list(influence)!s:.120}; expected {steps} finite numbers, one a step.")
 
 
 def products_of(curve: MagnitudeCurve, sigmas: Sequence[float], guidance: float) -> Matrix:
@@ -145,7 +157,7 @@ class ErrorModel:
         drifts, singles = np.einsum("t,tgi->gi", pull, errors), errors.sum(axis=1)
         together = float(np.einsum("gi,ij,gj->", drifts, products, drifts, optimize=True))
         apart = float(weights * alone**2 @ np.einsum("ti,ij,tj->t", singles, products, singles, optimize=True))
-        return self.propagation.coherence * together + (1 - self.propagation.coherence) * apart
+        return max(0.0, self.propagation.coherence * together + (1 - self.propagation.coherence) * apart)  # Rounding may be negative.
 
     def plan(self, computed: Sequence[int], reason: Reason | None = None) -> Plan:
         """The plan that computes these steps (0-based, from 0 on); `reason` says why they are more than was asked for."""

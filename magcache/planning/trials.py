@@ -10,7 +10,7 @@ from ..curves.curve import MagnitudeCurve
 from ..curves.propagation import CANDIDATES, measured
 from ..errors import CalibrationError
 from .budget import evaluations_for, plan_budget
-from .plan import Plan
+from .plan import Plan, falling_stretches
 
 TRIAL_SPEEDUP = 2.5
 """Speed-up of the trial plans: at a lower one plans differ little, at a higher one all of them lose the picture."""
@@ -25,9 +25,15 @@ def trial_plans(
     correct: bool = True,
 ) -> tuple[Plan, ...]:
     """One plan for each of `CANDIDATES`, in their order, all with as many evaluations. The options are those of `plan_budget`."""
-    nfe = evaluations_for(len(sigmas), TRIAL_SPEEDUP)
+    nfe = trial_evaluations(sigmas)
     curves = [replace(curve, propagation=candidate) for candidate in CANDIDATES]
     return tuple(plan_budget(each, sigmas, nfe=nfe, guidance=guidance, influence=influence, correct=correct) for each in curves)
+
+
+def trial_evaluations(sigmas: Sequence[float]) -> int:
+    """The evaluations of each trial plan of a run over `sigmas`: sigmas that repeat, and zeros, make no step."""
+    steps = sum(len(stretch.sigmas) for stretch in falling_stretches(sigmas)) if all(map(math.isfinite, sigmas)) else len(sigmas)
+    return evaluations_for(steps, TRIAL_SPEEDUP)
 
 
 def measure_propagation(curve: MagnitudeCurve, plans: Sequence[Plan], error_of: Callable[[Plan], float]) -> MagnitudeCurve:

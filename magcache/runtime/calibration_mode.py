@@ -12,9 +12,8 @@ from ..curves.propagation import CANDIDATES, Propagation
 from ..curves.shipped import load_curve
 from ..curves.store import CurveStore
 from ..errors import CalibrationError
-from ..planning.budget import evaluations_for
 from ..planning.plan import Plan, Reason, compute_all
-from ..planning.trials import TRIAL_SPEEDUP, measure_propagation, trial_plans
+from ..planning.trials import measure_propagation, trial_evaluations, trial_plans
 from ..reports.run_report import RunLabel, RunReport
 from ..settings import FEW_STEPS
 from .recorder import Recorder
@@ -118,7 +117,7 @@ def _cost(run: RunFacts) -> str:
     steps = len(run.sigmas)
     if steps < FEW_STEPS:
         return f"measures a curve; trial runs need at least {FEW_STEPS} steps, so there will be none"
-    most = len(CANDIDATES) * evaluations_for(steps, TRIAL_SPEEDUP)
+    most = len(CANDIDATES) * trial_evaluations(run.sigmas)
     return f"measures a curve in {steps} evaluations, then up to {len(CANDIDATES)} trial runs: {most} more"
 
 

@@ -61,12 +61,11 @@ def error_on_a_fine_grid(steps: int, count: int, propagation: Propagation, influ
     weights, lengths = propagation.weights(steps), -np.diff(levels(steps))
     drifts, apart = np.zeros((count, 20)), 0.0
     for step in range(steps):
-        wanted, whole = residual(levels(steps)[step]), np.zeros(20)
-        for place in step + (np.arange(points) + 0.5) / points:
-            fewer = int(place * count / steps)
-            error = (residual(level_at(fewer * steps / count, steps)) - wanted) / points
-            drifts[fewer] += np.sqrt(weights[step]) * influence[step] * error
-            whole += error
+        places = step + (np.arange(points) + 0.5) / points
+        fewer = np.floor(places * count / steps).astype(int)
+        errors = (residual(level_at(fewer * steps / count, steps)) - residual(levels(steps)[step])) / points
+        np.add.at(drifts, fewer, np.sqrt(weights[step]) * influence[step] * errors)
+        whole = errors.sum(axis=0)
         apart += weights[step] * (influence[step] * lengths[step] ** (propagation.stride - 1)) ** 2 * (whole @ whole)
     residuals = residual(levels(steps)[:-1])
     dropped = (np.sqrt(weights) * influence) @ residuals
@@ -105,20 +104,24 @@ def test_more_steps_make_less_error(propagation: Propagation):
     assert (np.diff(errors) < 0).all()
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="the square root of a cost that rounding made negative")
 def test_a_residual_that_does_not_change_makes_no_error():
     for propagation in (GROWING, CONTRACTING, MIXED):
         curve = curve_of(levels(8)[:-1], propagation, np.ones((8, 20)))
         assert [fewer_steps_error(curve, model_of(curve, 8), count, 1.0) for count in range(1, 9)] == pytest.approx([0] * 8, abs=1e-6)
 
 
-@pytest.mark.xfail(strict=True, reason="the square root of a cost that rounding made negative, or one rounding error divided by another")
 def test_a_short_run_whose_residual_does_not_change_can_be_planned():
     for steps in range(6, SHORT_RUN):
         curve = curve_of(levels(steps)[:-1], GROWING, np.ones((steps, 20)))
         plan = plan_speedup(curve, curve.sigmas, 1.5)
         assert plan.nfe == int(steps / 1.5) and plan.reason is None
         assert parts_of_plain(curve, curve.sigmas).keys() == {steps - 1, steps - 2}
+
+
+def test_products_that_no_residuals_have_spoil_no_plan():
+    products = tuple(tuple(row) for row in (-np.eye(8)).tolist())
+    curve = replace(curve_of(levels(8)[:-1], GROWING), products={("cond", "cond"): products})
+    assert plan_speedup(curve, curve.sigmas, 1.5).steps == 8
 
 
 def test_guidance_composes_the_residuals_of_plain_sampling_too():
@@ -183,6 +186,10 @@ def test_a_short_run_is_skipped_only_as_far_as_skipping_is_clearly_better(steps:
     assert part_of_plain(curve, model, plan.computed, 1.0) <= CLEARLY_BETTER < part_of_plain(curve, model, bolder.computed, 1.0)
 
 
+def test_clearly_better_lies_between_plans_that_gained_and_plans_that_lost():
+    assert 0.34 < CLEARLY_BETTER < 0.44, "Measured on the image model of the benchmarks."
+
+
 @pytest.mark.parametrize("steps", [6, 9, SHORT_RUN - 1])
 def test_a_short_run_in_which_skipping_is_never_better_is_computed_in_full(steps: int):
     curve = line(steps)  # Held residuals of a line lag behind it by whole steps, those of fewer steps by parts of one.
@@ -219,6 +226,22 @@ def test_a_short_run_is_short_with_a_closing_zero_and_repeated_sigmas_too(steps:
     run = tuple(levels(steps)[:-1].tolist())
     padded = (*(sigma for sigma in run for _ in range(2)), 0.0)
     assert len(padded) >= SHORT_RUN and plan_speedup(curve, padded, 2.0) == plan_speedup(curve, run, 2.0)
+    assert plan_speedup(curve, run, 2.0).reason is Reason.FEWER_STEPS
+
+
+@pytest.mark.parametrize(("steps", "short"), [(7, True), (8, False)])
+def test_a_run_is_as_short_as_its_stretches_together(steps: int, short: bool):
+    curve, part = line(steps), tuple(line(steps).sigmas)
+    plan = plan_speedup(curve, (*part, *part), 1.5, reuse="hold")
+    assert (plan.reason is Reason.FEWER_STEPS) == short and (plan.nfe == 2 * steps) == short
+
+
+@pytest.mark.parametrize("name", ["flux", "hunyuan_video", "wan2.1_t2v_14B", "chroma"])
+@pytest.mark.parametrize("steps", [8, 10, 12, 15])
+def test_more_speed_never_takes_more_evaluations(name: str, steps: int):
+    curve = load_curve(name)
+    counts = [plan_speedup(curve, curve.sigmas_for(steps), speedup).nfe for speedup in (1.2, 1.5, 2.0)]
+    assert counts == sorted(counts, reverse=True)
 
 
 # What a short run is told
@@ -235,6 +258,11 @@ def test_what_one_and_two_evaluations_fewer_cost_is_told(steps: int):
         computed = plan_budget(curve, sigmas, nfe=nfe).computed
         assert predicted_error(curve, sigmas, computed) == pytest.approx(model.error_of(computed))
         assert part == pytest.approx(part_of_plain(curve, model, computed, 1.0))
+
+
+def test_a_closing_zero_changes_nothing_of_what_is_told():
+    curve = load_curve("flux")
+    assert parts_of_plain(curve, (*curve.sigmas_for(15), 0.0)) == parts_of_plain(curve, curve.sigmas_for(15))
 
 
 def test_what_is_told_is_how_a_run_of_that_sampler_is_planned():

@@ -69,9 +69,6 @@ def test_a_run_of_fewer_than_ten_steps_has_no_trials(steps: int):
         trial_plans(calibrated(), calibrated().sigmas_for(steps))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the evaluations of a trial are counted before repeats and zeros are left out, unlike plan_speedup's"
-)
 @pytest.mark.parametrize(
     "sigmas", [tuple(sigma for sigma in SIGMAS for _ in range(2)), (*SIGMAS, *[0.0] * 3)], ids=["repeats", "closing zeros"]
 )
