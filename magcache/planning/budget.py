@@ -64,7 +64,7 @@ def plan_budget(
     search = _Search.of(curve, _model(curve, stretches[0], len(sigmas), sigmas, guidance, reuse, influence, correct), window)
     computed = search.computed(nfe)
     if computed is None:
-        raise InfeasibleError(len(stretches[0].sigmas), nfe, search.nearest(nfe))
+        raise InfeasibleError(len(stretches[0].sigmas), nfe, len(search.nearest(nfe)))
     return search.model.plan(computed)
 
 
@@ -102,12 +102,11 @@ def plan_speedup(
 
 def _stretch_plan(search: _Search, curve: MagnitudeCurve, wanted: int, guidance: float, short: bool) -> Plan:
     """The plan whose number of evaluations is nearest to `wanted`; of a short run, one that is clearly better than fewer steps."""
-    model, nfe = search.model, search.nearest(wanted)
-    reason = search.limit if nfe > wanted else None
-    computed = search.computed(nfe) or []
-    while short and nfe < model.steps and part_of_plain(curve, model, computed, guidance) > CLEARLY_BETTER:
-        nfe, reason = nfe + 1, Reason.FEWER_STEPS
-        computed = search.computed(nfe) or list(range(model.steps))
+    model, computed = search.model, search.nearest(wanted)
+    reason = search.limit if len(computed) > wanted else None
+    while short and len(computed) < model.steps and part_of_plain(curve, model, computed, guidance) > CLEARLY_BETTER:
+        reason = Reason.FEWER_STEPS
+        computed = search.computed(len(computed) + 1) or list(range(model.steps))
     return model.plan(computed, reason)
 
 
@@ -193,10 +192,12 @@ class _Search:
         found = best_steps(self.costs, first, self.allowed, nfe).get(nfe)
         return found and found[1]
 
-    def nearest(self, wanted: int) -> int:
-        """The number of evaluations nearest to `wanted` that can be planned."""
-        steps = self.model.steps
-        if self.computed(wanted) is not None:
-            return wanted
-        found = [*best_steps(self.costs, min(_FIRST_STEPS, steps), self.allowed, steps), *([4] if self.computed(4) else [])]
-        return min(found, key=lambda count: abs(count - wanted))
+    def nearest(self, wanted: int) -> list[int]:
+        """The computed steps of the best plan whose number of evaluations is nearest to `wanted`."""
+        if computed := self.computed(wanted):
+            return computed
+        found = best_steps(self.costs, min(_FIRST_STEPS, self.model.steps), self.allowed, self.model.steps)
+        plans = {count: computed for count, (_, computed) in found.items()}
+        if computed := self.computed(4):
+            plans[4] = computed
+        return plans[min(plans, key=lambda count: abs(count - wanted))]

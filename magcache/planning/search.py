@@ -48,9 +48,10 @@ def _least(states: Matrix, costs: Matrix) -> tuple[npt.NDArray[np.int64], Matrix
     if len(costs) == 1:
         chosen = np.broadcast_to(states.argmin(axis=0), (costs.shape[1], states.shape[1]))
         return chosen, states.min(axis=0) + costs[0][:, None]
-    totals = states[:, None, :] + costs[: len(states), :, None]
-    chosen = totals.argmin(axis=0)
-    return chosen, np.take_along_axis(totals, chosen[None], axis=0)[0]
+    # The states come last, where NumPy finds their minimum fastest.
+    totals = np.ascontiguousarray(states.T)[None, :, :] + np.ascontiguousarray(costs[: len(states)].T)[:, None, :]
+    chosen = totals.argmin(axis=2)
+    return chosen, totals.min(axis=2)
 
 
 def _trace(came: npt.NDArray[np.int16], first: int, last: int, distance: int, count: int) -> list[int]:

@@ -110,6 +110,15 @@ def test_a_residual_that_does_not_change_makes_no_error():
         assert [fewer_steps_error(curve, model_of(curve, 8), count, 1.0) for count in range(1, 9)] == pytest.approx([0] * 8, abs=1e-6)
 
 
+@pytest.mark.parametrize(("size", "nothing"), [(3e-6, True), (1e-4, False)])
+def test_errors_of_rounding_are_none(size: float, nothing: bool):
+    noise = np.random.default_rng(0).normal(size=(9, 200))
+    curve = curve_of(levels(9)[:-1], replace(CONTRACTING, source="measured"), 1 + size * noise)
+    model, computed = model_of(curve, 9), [0, 1, 2, 5, 8]
+    assert (4e-7 < model.error_of(computed) <= 1e-6) == nothing
+    assert (part_of_plain(curve, model, computed, 1.0) == 0) == nothing
+
+
 def test_a_short_run_whose_residual_does_not_change_can_be_planned():
     for steps in range(6, SHORT_RUN):
         curve = curve_of(levels(steps)[:-1], GROWING, np.ones((steps, 20)))
