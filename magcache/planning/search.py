@@ -49,7 +49,9 @@ def _least(states: Matrix, costs: Matrix) -> tuple[npt.NDArray[np.int64], Matrix
         chosen = np.broadcast_to(states.argmin(axis=0), (costs.shape[1], states.shape[1]))
         return chosen, states.min(axis=0) + costs[0][:, None]
     # The states come last, where NumPy finds their minimum fastest.
-    totals = np.ascontiguousarray(states.T)[None, :, :] + np.ascontiguousarray(costs[: len(states)].T)[:, None, :]
+    by_count = np.ascontiguousarray(np.einsum("dc->cd", states))
+    by_gap = np.ascontiguousarray(np.einsum("dm->md", costs[: len(states)]))
+    totals = by_count[None, :, :] + by_gap[:, None, :]
     chosen = totals.argmin(axis=2)
     return chosen, totals.min(axis=2)
 
