@@ -69,9 +69,9 @@ def test_a_prediction_that_fails_leaves_the_step_as_computed_and_not_reported_as
     ],
 )
 def test_auto_corrects_with_samplers_that_evaluate_once_a_step_and_add_no_noise(flux: Tiny, sampler: str, corrects: bool):
-    sample(flux, MagCachePatch(CalibrationMode("auto", ""), Log().add).attach(flux.model), count=12, cfg=3.0)
+    sample(flux, MagCachePatch(CalibrationMode("auto", ""), Log().add).attach(flux.model), count=16, cfg=3.0)
     log = Log()
     model = MagCachePatch(SpeedupMode(2.0), log.add).attach(flux.model)
-    sample(flux, model, count=12, cfg=3.0, sampler=sampler)
+    sample(flux, model, count=16, cfg=3.0, sampler=sampler)
     assert any(event.corrected for event in log.reports[0].events) == corrects
     assert any(log.reports[0].plan.corrections) == corrects

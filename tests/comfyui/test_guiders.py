@@ -38,7 +38,7 @@ def sample_guided(flux: Tiny, model: Any, cfg: Any) -> torch.Tensor:
     guider.set_conds(flux.positive, flux.negative)
     guider.cfg = cfg
     latent = torch.zeros(1, *flux.latent)
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 12)
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 16)
     with torch.inference_mode():
         return guider.sample(
             noise(*latent.shape, seed=5), latent, comfy.samplers.sampler_object("euler"), sigmas, disable_pbar=True, seed=1

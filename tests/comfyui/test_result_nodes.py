@@ -208,10 +208,10 @@ def test_a_calibration_shows_the_curve_it_measured(flux: Tiny, curves_folder: Pa
 
 def test_the_first_run_of_auto_is_a_calibration_and_the_second_skips(flux: Tiny):
     model = auto(flux.model)
-    sample(flux, model, count=12, cfg=3.0)
-    assert report(model)[1].startswith("calibrated on 12 steps")
-    sample(flux, model, count=12, cfg=3.0)
-    assert report(model)[1].startswith("12 evaluations · 6 reused")
+    sample(flux, model, count=16, cfg=3.0)
+    assert report(model)[1].startswith("calibrated on 16 steps")
+    sample(flux, model, count=16, cfg=3.0)
+    assert report(model)[1].startswith("16 evaluations · 8 reused")
 
 
 def test_a_run_that_skipped_nothing_says_why(flux: Tiny):

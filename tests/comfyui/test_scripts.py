@@ -38,10 +38,10 @@ def run(kind: Any, **inputs: Any) -> Any:
 
 def test_a_graph_as_a_plain_script(flux: Tiny, curves_folder: Path):
     (calibrating,) = run(MagCacheCalibration, model=flux.model, model_type="auto").result
-    sample(flux, calibrating, count=12)
+    sample(flux, calibrating, count=16)
     (curve,) = curves_folder.glob("*.json")
     (model,) = run(MagCacheAuto, model=flux.model, speedup=2.0).result
-    latent = sample(flux, model, count=12)
+    latent = sample(flux, model, count=16)
     figure, text, after = run(MagCacheReport, model=model, after=latent).result
     assert "reused" in text and curve.stem in text and figure.ndim == 4 and after is latent
     (by_rule,) = run(MagCache, model=flux.model, model_type="flux", magcache_thresh=0.24, retention_ratio=0.1, magcache_K=5).result
