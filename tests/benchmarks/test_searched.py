@@ -12,7 +12,7 @@ from torch import nn
 from benchmarks.small.cases import Case
 from benchmarks.small.loop import sample
 from benchmarks.small.models import IMAGE
-from benchmarks.small.searched import REMEMBERED, STARTS, Plan, Trials, held, search_plan, searched, start_plan
+from benchmarks.small.searched import REMEMBERED, STARTS, Hold, Plan, Trials, held, search_plan, searched, start_plan
 
 STEPS, GUIDANCE = 7, 2.5
 SIGMAS = torch.linspace(1, 0, STEPS + 1)
@@ -118,10 +118,17 @@ def test_a_trial_is_a_run(model: nn.Module, case: Case):
     assert trials.error(tuple(range(STEPS))) == 0
 
 
-def test_plain_reuse_holds_the_last_residual(model: nn.Module, case: Case):
-    """With all steps after the first left out, the model's output changes with its input only by what stands around the blocks."""
-    assert not torch.equal(run_held(model, case, (0,)), run_held(model, case, (0, 3)))
-    assert torch.equal(run_held(model, case, tuple(range(STEPS))), sample(IMAGE, model, SIGMAS, case.noise, case.prompt, GUIDANCE).latents)
+def test_plain_reuse_holds_the_last_residual():
+    hold, tokens = Hold(), torch.randn(3, 1, 6, 4, generator=torch.Generator().manual_seed(0))
+    hold.learn(0, tokens[0], tokens[1])
+    hold.learn(2, tokens[1], tokens[2])
+    for step in (3, 4):
+        assert torch.equal(hold.replace(step, tokens[0]), tokens[0] + (tokens[2] - tokens[1]))
+
+
+def test_a_full_plan_is_sampling_in_full(model: nn.Module, case: Case):
+    full = sample(IMAGE, model, SIGMAS, case.noise, case.prompt, GUIDANCE)
+    assert torch.equal(run_held(model, case, tuple(range(STEPS))), full.latents)
 
 
 def test_a_searched_setting_beats_the_even_plan_on_its_case(model: nn.Module, case: Case):

@@ -286,8 +286,6 @@ def test_the_last_computed_step_may_be_followed_by_a_gap():
 @pytest.mark.parametrize(("steps", "longest"), [(12, 6), (20, 10), (100, 50), (250, 125), (500, 32), (1000, 8)])
 @pytest.mark.parametrize("measured", [False, True], ids=["published", "measured"])
 def test_the_tables_of_a_search_stay_small(steps: int, longest: int, measured: bool, monkeypatch: pytest.MonkeyPatch):
-    if measured and steps == 250:
-        pytest.skip("Takes seconds.")
     asked: list[tuple[tuple[int, ...], int]] = []
 
     def watched(costs: np.ndarray, first: int, allowed: np.ndarray, most: int) -> dict[int, tuple[float, list[int]]]:
