@@ -78,11 +78,15 @@ def plan_speedup(
     window: tuple[float, float] = EVERYWHERE,
     influence: Sequence[float] | None = None,
     correct: bool = True,
+    schedule_part: float = 1.0,
 ) -> Plan:
     """The plan that comes nearest to `speedup` (steps per computed step), for any schedule: each falling stretch is planned on its own.
 
-    `curve`, `sigmas` (one a step, without the closing 0) and the other arguments are those of `plan_budget`. Raises `SettingsError`
-    for a speed-up below 1, more than 1000 steps or an influence that is not one number a step. Method: docs/how_it_works.md.
+    `curve`, `sigmas` (one a step, without the closing 0) and the other arguments are those of `plan_budget`. `schedule_part` is
+    the part of a whole schedule that the run covers, below 1 with denoise and between samplers. A run is short, and skipped only as
+    far as that is clearly better than fewer steps, if a whole schedule of such steps has fewer than `SHORT_RUN`. Raises
+    `SettingsError` for a speed-up below 1, more than 1000 steps or an influence that is not one number a step. Method:
+    docs/how_it_works.md.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     if evaluations_for(len(sigmas), speedup) >= len(sigmas):
@@ -92,7 +96,7 @@ def plan_speedup(
         return compute_all(sigmas, Reason.NOT_FALLING)
     stops = [*(stretch.steps[0] for stretch in stretches[1:]), len(sigmas)]
     plans: list[Plan] = []
-    short = sum(len(stretch.sigmas) for stretch in stretches) < SHORT_RUN
+    short = sum(len(stretch.sigmas) for stretch in stretches) < SHORT_RUN * schedule_part
     for stretch, stop in zip(stretches, stops, strict=True):
         search = _Search.of(curve, _model(curve, stretch, stop, sigmas, guidance, reuse, influence, correct), window)
         wanted = evaluations_for(len(stretch.sigmas), speedup)
@@ -117,16 +121,16 @@ def parts_of_plain(
     guidance: float = 1.0,
     influence: Sequence[float] | None = None,
     correct: bool = True,
+    schedule_part: float = 1.0,
 ) -> dict[int, float]:
     """What one and two evaluations fewer would cost a short run, by the number of evaluations that remain.
 
     The cost is the predicted error of the best plan divided by that of plain sampling with as many steps; up to `CLEARLY_BETTER`
-    skipping is worth it. Empty for a run of `SHORT_RUN` steps or more, and where nothing can be planned. The options are those of
-    `plan_budget`.
+    skipping is worth it. Empty for a run that is not short, and where nothing can be planned. The options are those of `plan_speedup`.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     stretches = falling_stretches(sigmas) if all(map(math.isfinite, sigmas)) else []
-    if len(stretches) != 1 or not 2 < len(stretches[0].sigmas) < SHORT_RUN:
+    if len(stretches) != 1 or not 2 < len(stretches[0].sigmas) < SHORT_RUN * schedule_part:
         return {}
     search = _Search.of(curve, _model(curve, stretches[0], len(sigmas), sigmas, guidance, None, influence, correct), EVERYWHERE)
     plans = {nfe: search.computed(nfe) for nfe in (search.model.steps - 1, search.model.steps - 2)}

@@ -97,6 +97,7 @@ class SpeedupMode:
             window=(run.sigma_at(start), run.sigma_at(end)),
             influence=run.influence,
             correct=run.one_a_step and not run.adds_noise,
+            schedule_part=run.schedule_part,
         )
         note = " ".join(filter(None, (note, _verdict(curve, run, plan))))
         label = RunLabel("skipping", curve.name, tuned=preset is not None, note=note)
@@ -127,7 +128,14 @@ def _verdict(curve: MagnitudeCurve, run: RunFacts, plan: Plan) -> str:
     if plan.reason is not Reason.FEWER_STEPS:
         return ""
     correct = run.one_a_step and not run.adds_noise
-    parts = parts_of_plain(curve, run.sigmas, guidance=run.guidance, influence=run.influence, correct=correct)
+    parts = parts_of_plain(
+        curve,
+        run.sigmas,
+        guidance=run.guidance,
+        influence=run.influence,
+        correct=correct,
+        schedule_part=run.schedule_part,
+    )
     shown = ", ".join(f"{part:.2f} with {nfe}" for nfe, part in parts.items())
     return (
         f"Of {plan.steps} steps {plan.nfe} are computed: with fewer, plain sampling with as few steps would be about as good. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +16,8 @@ from .recorder import Recorder
 
 AUTO = "auto"
 """Stands for the curve, or the kind of model, that fits the model."""
+_PLACES = 1000
+"""A schedule is cut into so many parts."""
 _ENOUGH_COVERED = 0.75
 """A calibration serves a run if this part of the run's sigmas lies within the measured ones."""
 
@@ -40,6 +43,13 @@ class RunFacts:
     """Whether the sampler evaluates the model once a step."""
     adds_noise: bool
     closing_sigma: float = 0.0
+
+    @property
+    def schedule_part(self) -> float:
+        """The part of the model's schedule that the run covers: below 1 with denoise, and between samplers."""
+        ends = max(self.sigmas, default=self.closing_sigma), self.closing_sigma
+        begin, end = (bisect_left(range(_PLACES), -sigma, key=lambda place: -self.sigma_at(place / _PLACES)) for sigma in ends)
+        return max(1, end - begin) / _PLACES
 
     @property
     def named(self) -> str | None:

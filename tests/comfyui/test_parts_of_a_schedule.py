@@ -32,7 +32,7 @@ def in_parts(flux: Tiny, model: Any, bounds: tuple[int, ...], *, shift: float = 
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("bounds", [(0, 16, 32), (0, 16, 32, 48), (0, 5, 30)])
+@pytest.mark.parametrize("bounds", [(0, 10, 20), (0, 10, 20, 30), (0, 5, 30)])
 def test_every_part_calibrates_once_and_then_skips(flux: Tiny, curves_folder: Path, bounds: tuple[int, ...]):
     log = Log()
     model = MagCachePatch(SpeedupMode(2.0), log.add).attach(flux.model)

@@ -245,6 +245,14 @@ def test_a_run_is_as_short_as_its_stretches_together(steps: int, short: bool):
     assert (plan.reason is Reason.FEWER_STEPS) == short and (plan.nfe == 2 * steps) == short
 
 
+@pytest.mark.parametrize(("part", "short"), [(1.0, True), (0.63, True), (0.62, False), (0.5, False)])
+def test_a_part_of_a_schedule_is_as_short_as_the_whole_would_be(part: float, short: bool):
+    curve = rough(10)
+    plan = plan_speedup(curve, curve.sigmas, 2.0, schedule_part=part)
+    assert (plan.reason is Reason.FEWER_STEPS) == short and (plan.nfe > 5) == short
+    assert bool(parts_of_plain(curve, curve.sigmas, schedule_part=part)) == short
+
+
 @pytest.mark.parametrize("name", ["flux", "hunyuan_video", "wan2.1_t2v_14B", "chroma"])
 @pytest.mark.parametrize("steps", [8, 10, 12, 15])
 def test_more_speed_never_takes_more_evaluations(name: str, steps: int):

@@ -101,6 +101,22 @@ def test_a_calibration_that_is_not_thorough_or_too_short_has_no_trials(store: Cu
     assert "there will be none" in short.announcement and short.conclude(observed(short, SIGMAS[:9])).trials is None
 
 
+def test_the_part_of_a_schedule_that_a_run_covers():
+    levels = (*SIGMAS, 0.0)
+    parts = [run(sigmas=levels[begin:end], closing_sigma=levels[end]).schedule_part for begin, end in ((0, 20), (0, 8), (8, 20), (19, 20))]
+    assert parts == pytest.approx([1, 0.4, 0.6, 0.05], abs=2e-3)
+    assert run(sigmas=(), closing_sigma=0.0).schedule_part > 0
+
+
+def test_half_a_schedule_of_twenty_steps_is_no_short_run(store: CurveStore):
+    """Such as that of an expert of Wan 2.2, or of the second of two samplers."""
+    setup = CalibrationMode("auto", "mine").setup(run(), store)
+    setup.conclude(observed(setup, rough=0.3))
+    for part in (run(sigmas=SIGMAS[:10], closing_sigma=SIGMAS[10]), run(sigmas=SIGMAS[10:])):
+        plan = SpeedupMode(2.0, "mine").setup(part, store).plan
+        assert plan.nfe == 5 and plan.reason is None
+
+
 def test_a_short_run_that_gains_little_skips_less_and_says_what_skipping_would_cost(store: CurveStore):
     setup = CalibrationMode("auto", "mine").setup(run(), store)
     setup.conclude(observed(setup, rough=0.3))
