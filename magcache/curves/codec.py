@@ -60,7 +60,7 @@ def fields_of(document: object, source: str) -> dict[str, Any]:
             "vetoes": floats(given.get("vetoes", ())),
             "gate": None if given.get("gate") is None else number(given["gate"]),
             "preset": None if preset is None else _preset(mapping(preset)),
-            "propagation": _propagation(mapping(given["propagation"])) if "propagation" in given else GROWING,
+            "propagation": propagation_from_json(mapping(given["propagation"])) if "propagation" in given else GROWING,
             "provenance": mapping(given.get("provenance", {})),
         }
     except KeyError as missing:
@@ -77,7 +77,8 @@ def _products(value: object) -> dict[tuple[str, str], tuple[tuple[float, ...], .
     return products
 
 
-def _propagation(fields: dict[str, Any]) -> Propagation:
+def propagation_from_json(fields: dict[str, Any]) -> Propagation:
+    """Raises `KeyError`, `TypeError` or `CurveError` if they describe none."""
     source: Source = text(fields["source"])  # pyright: ignore[reportAssignmentType] - checked by Propagation
     numbers = {title: number(fields[title]) for title in ("growth", "shape", "stride", "coherence")}
     return Propagation(**numbers, source=source, trials=rows(fields.get("trials", ())))

@@ -1,12 +1,16 @@
-"""The curves that come with MagCache, one JSON file each."""
+"""The curves that come with MagCache, one JSON file each, and what is known of models without one."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+from ..documents import mapping
 from ..errors import UnknownCurveError
+from .codec import propagation_from_json
 from .curve import MagnitudeCurve
+from .propagation import Propagation
 
 _FOLDER = Path(__file__).parent
 _VARIANT = re.compile(r"(?P<name>.+)_(?P<steps>\d+)steps")
@@ -33,6 +37,17 @@ def load_curve(name: str, steps: int | None = None) -> MagnitudeCurve:
     longer = sorted(count for count in variants if count > curve.steps)
     chosen = next((count for count in longer if count >= steps), longer[-1] if longer else None)
     return curve if chosen is None else MagnitudeCurve.load(variants[chosen])
+
+
+def known_propagation(name: str | None, fingerprint: str) -> Propagation | None:
+    """How errors propagate in the model that the shipped curve `name` belongs to, or else that has this fingerprint; None if unknown."""
+    if name is not None:
+        return load_curve(name).propagation
+    for path in sorted((_FOLDER / "propagations").glob("*.json")):
+        document = mapping(json.loads(path.read_text(encoding="utf-8")))
+        if document["fingerprint"] == fingerprint:
+            return propagation_from_json(mapping(document["propagation"]))
+    return None
 
 
 def _files() -> dict[str, Path]:

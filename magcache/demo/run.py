@@ -127,7 +127,7 @@ def _sample_all(client: Client, steps: int, speedup: float, on_progress: OnProgr
         return client.run(workflow, begin_task(on_progress, task))
 
     calibration = demo_workflow(CALIBRATION_PROMPT, CALIBRATION_SEED, steps)
-    run("calibrating", with_node(calibration, "MagCacheCalibration", model_type="auto", thorough=True))
+    run("calibrating", with_node(calibration, "MagCacheCalibration", model_type="auto"))
     rows, report = list[DemoRow](), dict[str, Any]()
     for seed, prompt in enumerate(PROMPTS, FIRST_SEED):
         plain = demo_workflow(prompt, seed, steps)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..curves.averaging import averaged
 from ..curves.curve import MagnitudeCurve
 from ..curves.propagation import CANDIDATES, Propagation
-from ..curves.shipped import load_curve
+from ..curves.shipped import known_propagation
 from ..curves.store import CurveStore
 from ..errors import CalibrationError
 from ..planning.plan import Plan, Reason, compute_all
@@ -68,8 +68,8 @@ class CalibrationMode:
         }
         name = (self.name or f"{kind}-{run.fingerprint[:8]}") + _part(recorder.sigmas, run)
         curve = recorder.curve(name, run.family.name, provenance)
-        if run.named:
-            curve = replace(curve, propagation=load_curve(run.named).propagation)
+        if (known := known_propagation(run.named, run.fingerprint)) is not None:
+            curve = replace(curve, propagation=known)
         if self.average and curve.name in store.own_files():
             curve = averaged(store.load(curve.name, curve.steps), curve)
         path = store.save(curve)

@@ -11,6 +11,8 @@ from benchmarks.small.cases import make_cases
 from benchmarks.small.comfyui_host import Host, SamplingSetting, with_magcache
 from benchmarks.small.loop import sample
 from benchmarks.small.models import IMAGE, VIDEO, SmallModel
+from magcache import MagnitudeCurve
+from magcache.curves.shipped import known_propagation
 from magcache.runtime.modes import SpeedupMode
 
 SETTING = SamplingSetting(6, 2.0)
@@ -32,3 +34,13 @@ def test_evaluations_are_counted(tmp_path: Path, curves_folder: Path):
     full, fast = (host.sample(model, case.prompt, case.noise, setting) for _ in range(2))
     assert (full.nfe, fast.nfe) == (16, 8) == (reports[0].nfe, reports[1].nfe)
     assert (fast.latents - full.latents).norm() < 0.1 * full.latents.norm()
+
+
+def test_it_is_known_of_the_demos_model_that_errors_shrink_in_it(tmp_path: Path, curves_folder: Path):
+    host, (case, _) = Host(IMAGE, tmp_path), make_cases(IMAGE, 1)
+    model, reports = with_magcache(host.model(3.0), SpeedupMode(2.0))
+    host.sample(model, case.prompt, case.noise, SamplingSetting(12, 2.0))
+    (curve,) = [MagnitudeCurve.load(path) for path in tmp_path.rglob("flux-*.json")]
+    found = curve.propagation
+    assert reports[0].label.kind == "calibrating" and found.source == "measured" and found.trials and not found.grows
+    assert found == known_propagation(None, curve.provenance["fingerprint"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,17 @@ import pytest
 
 from magcache import MagnitudeCurve, ThresholdSettings, known_curves, load_curve, plan_by_threshold
 from magcache.curves import shipped
+from magcache.curves.propagation import measured
 from magcache.errors import UnknownCurveError
+
+
+def test_the_propagation_of_a_model_is_known_by_its_curve_or_its_fingerprint():
+    assert shipped.known_propagation("flux", "0" * 16) == load_curve("flux").propagation
+    assert shipped.known_propagation(None, "0" * 16) is None
+    for path in (Path(shipped.__file__).parent / "propagations").glob("*.json"):
+        found = shipped.known_propagation(None, json.loads(path.read_text())["fingerprint"])
+        assert found is not None and found.source == "measured" and found == measured(found.trials)
+
 
 FILES = sorted(Path(shipped.__file__).parent.glob("*.json"))
 CURVES = [MagnitudeCurve.load(path) for path in FILES]
