@@ -48,4 +48,4 @@ def _merged(earlier: Propagation, new: Propagation) -> Propagation:
     """The propagation that both were measured to have; one that was measured goes before one that was not."""
     if new.trials and earlier.trials:
         return measured((*earlier.trials, *new.trials), earlier)
-    return new if new.source == "measured" else earlier
+    return new if new.source == "measured" and not earlier.trials else earlier

@@ -69,7 +69,7 @@ class CalibrationMode:
         name = (self.name or f"{kind}-{run.fingerprint[:8]}") + _part(recorder.sigmas, run)
         curve = recorder.curve(name, run.family.name, provenance)
         if (known := known_propagation(run.named, run.fingerprint)) is not None:
-            curve = replace(curve, propagation=known)
+            curve = replace(curve, propagation=replace(known, trials=()))  # They are no trials of this run.
         if self.average and curve.name in store.own_files():
             curve = averaged(store.load(curve.name, curve.steps), curve)
         path = store.save(curve)
