@@ -45,7 +45,7 @@ def averaged(earlier: MagnitudeCurve, new: MagnitudeCurve) -> MagnitudeCurve:
 
 
 def _merged(earlier: Propagation, new: Propagation) -> Propagation:
-    """The propagation that both were measured to have; one that was measured goes before one that was not."""
+    """The propagation by the trials of both; if only one has trials, what was measured goes first, then what has trials."""
     if new.trials and earlier.trials:
         return measured((*earlier.trials, *new.trials), earlier)
-    return new if new.source == "measured" and not earlier.trials else earlier
+    return max(earlier, new, key=lambda each: (each.source == "measured", bool(each.trials)))

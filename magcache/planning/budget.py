@@ -83,10 +83,9 @@ def plan_speedup(
     """The plan that comes nearest to `speedup` (steps per computed step), for any schedule: each falling stretch is planned on its own.
 
     `curve`, `sigmas` (one a step, without the closing 0) and the other arguments are those of `plan_budget`. `schedule_part` is
-    the part of a whole schedule that the run covers, below 1 with denoise and between samplers. A run is short, and skipped only as
-    far as that is clearly better than fewer steps, if a whole schedule of such steps has fewer than `SHORT_RUN`. Raises
-    `SettingsError` for a speed-up below 1, more than 1000 steps or an influence that is not one number a step. Method:
-    docs/how_it_works.md.
+    the part of the model's schedule that the run covers, 0 to 1: below 1 with denoise and between samplers. A run of fewer than
+    16 · `schedule_part` steps is skipped only as far as that is clearly better than sampling with fewer steps. Raises `SettingsError`
+    for a speed-up below 1, more than 1000 steps or an influence that is not one number a step. Method: docs/how_it_works.md.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     if evaluations_for(len(sigmas), speedup) >= len(sigmas):

@@ -13,7 +13,8 @@ from ..curves.propagation import CONTRACTING, GROWING
 from .prediction import ErrorModel, products_of
 
 SHORT_RUN = 16
-"""A run is short if a whole schedule of such steps has fewer. It is skipped only as far as that is clearly better than fewer steps."""
+"""A run of a whole schedule is short if it has fewer steps, a run of half a schedule if it has fewer than half as many. A short run is
+skipped only as far as that is clearly better than sampling with fewer steps."""
 CLEARLY_BETTER = 0.36
 """Largest part of the predicted error of plain sampling with as many evaluations at which skipping is clearly better. The prediction
 flatters reuse: on the image model of `benchmarks` plans at 0.44 to 0.61 lost 0.6 to 2.6 dB, those at 0.21 to 0.34 gained 3 to 11 dB."""

@@ -69,7 +69,7 @@ class CalibrationMode:
         name = (self.name or f"{kind}-{run.fingerprint[:8]}") + _part(recorder.sigmas, run)
         curve = recorder.curve(name, run.family.name, provenance)
         if (known := known_propagation(run.named, run.fingerprint)) is not None:
-            curve = replace(curve, propagation=replace(known, trials=()))  # They are no trials of this run.
+            curve = replace(curve, propagation=replace(known, trials=()))  # Its trials are of other runs.
         if self.average and curve.name in store.own_files():
             curve = averaged(store.load(curve.name, curve.steps), curve)
         path = store.save(curve)
@@ -81,8 +81,7 @@ class CalibrationMode:
         """The runs that measure the propagation of `curve`, which is saved already; None in a run that is too short for them."""
         if len(run.sigmas) < FEW_STEPS:
             return None
-        correct = run.one_a_step and not run.adds_noise
-        plans = trial_plans(curve, run.sigmas, guidance=run.guidance, influence=run.influence, correct=correct)
+        plans = trial_plans(curve, run.sigmas, guidance=run.guidance, influence=run.influence, correct=run.correctable)
 
         def conclude(error_of: Callable[[Plan], float]) -> str:
             found = measure_propagation(curve, plans, error_of)

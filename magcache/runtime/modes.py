@@ -96,7 +96,7 @@ class SpeedupMode:
             reuse=reuse,
             window=(run.sigma_at(start), run.sigma_at(end)),
             influence=run.influence,
-            correct=run.one_a_step and not run.adds_noise,
+            correct=run.correctable,
             schedule_part=run.schedule_part,
         )
         note = " ".join(filter(None, (note, _verdict(curve, run, plan))))
@@ -127,13 +127,12 @@ def _verdict(curve: MagnitudeCurve, run: RunFacts, plan: Plan) -> str:
     """What skipping would cost a run that is too short to gain as much as was asked; empty for other runs."""
     if plan.reason is not Reason.FEWER_STEPS:
         return ""
-    correct = run.one_a_step and not run.adds_noise
     parts = parts_of_plain(
         curve,
         run.sigmas,
         guidance=run.guidance,
         influence=run.influence,
-        correct=correct,
+        correct=run.correctable,
         schedule_part=run.schedule_part,
     )
     shown = ", ".join(f"{part:.2f} with {nfe}" for nfe, part in parts.items())

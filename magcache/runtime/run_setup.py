@@ -17,7 +17,7 @@ from .recorder import Recorder
 AUTO = "auto"
 """Stands for the curve, or the kind of model, that fits the model."""
 _PLACES = 1000
-"""A schedule is cut into so many parts."""
+"""Number of equal parts in which `RunFacts.schedule_part` measures a schedule."""
 _ENOUGH_COVERED = 0.75
 """A calibration serves a run if this part of the run's sigmas lies within the measured ones."""
 
@@ -43,6 +43,11 @@ class RunFacts:
     """Whether the sampler evaluates the model once a step."""
     adds_noise: bool
     closing_sigma: float = 0.0
+
+    @property
+    def correctable(self) -> bool:
+        """Whether a computed step can correct the gap before it: the sampler evaluates once a step and adds no noise."""
+        return self.one_a_step and not self.adds_noise
 
     @property
     def schedule_part(self) -> float:

@@ -251,6 +251,15 @@ def test_averaging_keeps_what_was_measured(assumed: Propagation):
     assert averaged(make(propagation=assumed), make(propagation=known)).propagation == known
 
 
+def test_averaging_with_what_came_with_the_program_keeps_the_trials():
+    """That of a shipped model is measured, but its trials are not those of the user's runs."""
+    known, own = replace(CONTRACTING, source="measured"), measured(((0.1, 0.2),))
+    assert averaged(make(propagation=own), make(propagation=known)).propagation == own
+    assert averaged(make(propagation=known), make(propagation=own)).propagation == own
+    draw = replace(GROWING, trials=((0.1, 0.1),))
+    assert averaged(make(propagation=draw), make(propagation=known)).propagation == known
+
+
 def test_averaging_trials_that_tell_nothing_keeps_the_earlier_numbers():
     published, draw = made(source="published plans", trials=((0.2, 0.1),)), made(growth=4.0, trials=((0.1, 0.2),))
     mean = averaged(make(propagation=published), make(propagation=draw)).propagation

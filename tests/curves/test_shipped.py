@@ -15,15 +15,6 @@ from magcache.curves import shipped
 from magcache.curves.propagation import measured
 from magcache.errors import UnknownCurveError
 
-
-def test_the_propagation_of_a_model_is_known_by_its_curve_or_its_fingerprint():
-    assert shipped.known_propagation("flux", "0" * 16) == load_curve("flux").propagation
-    assert shipped.known_propagation(None, "0" * 16) is None
-    for path in (Path(shipped.__file__).parent / "propagations").glob("*.json"):
-        found = shipped.known_propagation(None, json.loads(path.read_text())["fingerprint"])
-        assert found is not None and found.source == "measured" and found == measured(found.trials)
-
-
 FILES = sorted(Path(shipped.__file__).parent.glob("*.json"))
 CURVES = [MagnitudeCurve.load(path) for path in FILES]
 each_curve = pytest.mark.parametrize("curve", CURVES, ids=lambda curve: curve.name)
@@ -174,3 +165,11 @@ def test_unknown_curve_tells_the_known_ones(name: str):
     assert repr(name) in str(error.value)
     for known in KNOWN:
         assert known in str(error.value)
+
+
+def test_the_propagation_of_a_model_is_known_by_its_curve_or_its_fingerprint():
+    assert shipped.known_propagation("flux", "0" * 16) == load_curve("flux").propagation
+    assert shipped.known_propagation(None, "0" * 16) is None
+    for path in (Path(shipped.__file__).parent / "propagations").glob("*.json"):
+        found = shipped.known_propagation(None, json.loads(path.read_text())["fingerprint"])
+        assert found is not None and found.source == "measured" and found == measured(found.trials)
