@@ -18,7 +18,7 @@ from .planning.budget import plan_speedup as plan_speedup
 from .planning.influence import euler_influence as euler_influence
 from .planning.plan import Plan as Plan
 from .planning.plan import Reason as Reason
-from .planning.prediction import predicted_error as predicted_error
+from .planning.streams import predicted_error as predicted_error
 from .planning.threshold import plan_by_threshold as plan_by_threshold
 from .planning.threshold import published_rule as published_rule
 from .settings import SpeedupSettings as SpeedupSettings

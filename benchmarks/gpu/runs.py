@@ -163,7 +163,7 @@ class Subject:
             calls[0] += 1
 
         family, model = family_of(self.patcher), self.patcher.model.diffusion_model
-        lists = [submodule(model, path) for path in (family.blocks if family else ())]
+        lists = [submodule(model, path) for path in family.blocks]
         handles = [block.register_forward_hook(count) for blocks in lists if blocks is not None for block in blocks.children()]
         try:
             yield calls

@@ -14,7 +14,8 @@ from ..errors import PlanError
 from ..planning.budget import evaluations_for, plan_budget
 from ..planning.influence import euler_influence
 from ..planning.plan import Plan
-from ..planning.prediction import ErrorModel, best_reuse, checked_steps, predicted_error
+from ..planning.prediction import best_reuse, checked_steps
+from ..planning.streams import StreamErrors, predicted_error
 from ..planning.threshold import plan_by_threshold
 from ..settings import ThresholdSettings
 from .common import AsJson, console, errors_as_messages, find_curve, print_json
@@ -36,7 +37,7 @@ def plan(
         sigmas = found.sigmas_for(steps or found.steps)
         options: dict[str, Any] = {}
         if computed is not None:
-            made = ErrorModel.of(found, sigmas, reuse=best_reuse(found)).plan(checked_steps(_whole_numbers(computed), len(sigmas)))
+            made = StreamErrors.of(found, sigmas, reuse=best_reuse(found)).plan(checked_steps(_whole_numbers(computed), len(sigmas)))
         elif speedup is not None:
             # As for the sampler Euler, which most workflows use and which allows corrections.
             made = plan_budget(found, sigmas, nfe=evaluations_for(len(sigmas), speedup), influence=euler_influence(sigmas))

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..errors import ModelMismatchError
+from ..runtime.discovery import unknown_family
 from ..runtime.family import Family, find_family
 from ..runtime.fingerprint import fingerprint
 from .families import FAMILIES
@@ -20,18 +20,10 @@ def bare(model: Any) -> Any:
     return getattr(model, _COMPILED, model)
 
 
-def family_of(patcher: Any) -> Family | None:
-    """The family of a model patcher's model; None if it is not known."""
-    return find_family(FAMILIES, bare(patcher.get_model_object("diffusion_model")))
-
-
-def known_family(patcher: Any) -> Family:
-    """The family of a model patcher's model. Raises `ModelMismatchError` if it is not known."""
-    family = family_of(patcher)
-    if family is None:
-        kind = type(bare(patcher.get_model_object("diffusion_model"))).__name__
-        raise ModelMismatchError(f"MagCache does not know the architecture {kind} yet, so there is nothing to skip or to calibrate.")
-    return family
+def family_of(patcher: Any) -> Family:
+    """The family of a model patcher's model; one that has its class as a name if it is not known."""
+    model = bare(patcher.get_model_object("diffusion_model"))
+    return find_family(FAMILIES, model) or unknown_family(model)
 
 
 def fingerprint_of(patcher: Any) -> str:

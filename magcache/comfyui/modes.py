@@ -54,7 +54,7 @@ def guidance_of(guider: Any) -> float:
 def check_architecture(patcher: Any, model_type: str) -> None:
     """Raise `ModelMismatchError` if the curve `model_type` belongs to another architecture than the model's."""
     family = family_of(patcher)
-    if model_type == AUTO or family is None:
+    if model_type == AUTO:
         return
     store = curve_store()
     curve = store.load(model_type, 0)

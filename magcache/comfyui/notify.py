@@ -42,6 +42,11 @@ def advice(report: RunReport) -> str | None:
             "MagCache: another step cache (such as EasyCache) is on this model. From the step at which MagCache noticed it, every step "
             "was computed. Remove one of the two."
         )
+    if Disturbance.NOT_REPRODUCED in report.disturbances:
+        return (
+            "MagCache: every step was computed, because a skipped step would not give what its blocks give. Remove other nodes from "
+            "the model. If that does not help, this model cannot be skipped."
+        )
     if report.reused:
         return _advice_on_skipping(report)
     if report.refused:

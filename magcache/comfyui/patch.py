@@ -25,7 +25,7 @@ from ..runtime.forward import run_evaluation, run_forward
 from ..runtime.run_setup import Conclusion, Mode, RunSetup, Trials
 from ..runtime.session import Evaluation, ReusedEvaluation, Session
 from ..settings import CacheDevice
-from .base_model import bare, family_of
+from .base_model import family_of
 from .curve_folders import curve_store
 from .history import RunHistory
 from .keys import branch_of, composition, member_keys, window_of
@@ -80,8 +80,6 @@ class MagCachePatch:
         hooks = options["wrappers"][WrappersMP.APPLY_MODEL]
         hooks[KEY] = hooks.pop(KEY)
         run = self._begin(executor.class_obj, guider, noise, sigmas, options)
-        if run is None:
-            return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
 
         def sample(run: Run, callback: SamplerCallback | None, show: Callable[[str], None]) -> Any:
             progress = ProgressText(run.session, show)
@@ -101,14 +99,9 @@ class MagCachePatch:
             self._try(trials, run, options, result, sample)
         return result
 
-    def _begin(self, sampler: Any, guider: Any, noise: torch.Tensor, sigmas: torch.Tensor, options: dict[str, Any]) -> Run | None:
-        """The run of a sampling that is about to begin, its model in place; None if the model is of no known family."""
+    def _begin(self, sampler: Any, guider: Any, noise: torch.Tensor, sigmas: torch.Tensor, options: dict[str, Any]) -> Run:
+        """The run of a sampling that is about to begin, its model in place."""
         family = family_of(guider.model_patcher)
-        if family is None:
-            kind = type(bare(guider.model_patcher.model.diffusion_model)).__name__
-            log.warning("MagCache does not know the architecture %s yet; it runs in full.", kind)
-            self.on_progress(f"runs in full: MagCache does not know the architecture {kind} yet")
-            return None
         traits = traits_of(sampler, guider, sigmas)
         setup = self.mode.setup(run_facts(family, guider, noise, sigmas.tolist(), traits), curve_store())
         if setup.announcement:
@@ -196,12 +189,13 @@ class MagCachePatch:
         # Hide our keys: torch.compile guards on the size of `transformer_options` and would recompile.
         visible = {name: value for name, value in options.items() if name not in (_RUN, _EVALUATION)}
 
-        def model() -> Any:
-            return executor(x, t, c_concat, c_crossattn, control, dict(visible), **kwargs)  # Some models write into it.
+        def model(skips: bool) -> Any:
+            # Without blocks there is nothing that a ControlNet could act on. Some models write into their options.
+            return executor(x, t, c_concat, c_crossattn, None if skips else control, dict(visible), **kwargs)
 
-        stack = run.stack(executor.class_obj.diffusion_model) if run and present else None
+        stack = run.stack(executor.class_obj) if run and present else None
         if present is None or stack is None or stack.family.refuses(options):
-            return model()
+            return model(False)
         keys = member_keys(executor.class_obj, x, options, present.rows)
         branches = [branch_of(index) for index in options["cond_or_uncond"]]
         with self.locks.setdefault(stack.model, threading.Lock()):

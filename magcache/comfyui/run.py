@@ -10,14 +10,15 @@ import torch
 
 from ..curves.curve import same_sigma
 from ..reports.run_report import Disturbance
-from ..runtime.block_stack import BlockStack
 from ..runtime.family import find_family
 from ..runtime.run_setup import RunSetup
 from ..runtime.session import Session
+from ..runtime.stack import Stack, stack_of
 from .base_model import bare
 from .families import FAMILIES
 from .progress import SamplerCallback
 
+_MODEL = "diffusion_model"
 _OTHER_CACHE = "easycache"
 """Where ComfyUI's own step caches, EasyCache and LazyCache, keep their state in the options of a run."""
 
@@ -44,7 +45,7 @@ class Run:
         self._taken: list[tuple[float, torch.Tensor]] = []
         """Expected sigmas that were taken, each with the sampler's own."""
         self._seen: Counter[Hashable] = Counter()
-        self._stacks: dict[Any, BlockStack | None] = {}
+        self._stacks: dict[Any, Stack] = {}
         if _OTHER_CACHE in options:
             session.disturb(Disturbance.OTHER_CACHE)
 
@@ -95,10 +96,9 @@ class Run:
             if not all(same_sigma(taken, sigma) for (taken, _), sigma in zip(self._taken, own, strict=True)):
                 self.session.disturb(Disturbance.EXTRA_EVALUATIONS)
 
-    def stack(self, model: Any) -> BlockStack | None:
-        """The block stack of a diffusion model, None if its family is not known."""
-        model = bare(model)
-        if model not in self._stacks:
-            family = find_family(FAMILIES, model)
-            self._stacks[model] = BlockStack(model, family) if family else None
-        return self._stacks[model]
+    def stack(self, base: Any) -> Stack:
+        """What can be skipped of ComfyUI's model `base`."""
+        if base not in self._stacks:
+            model = bare(base.diffusion_model)
+            self._stacks[base] = stack_of(base, _MODEL, model, find_family(FAMILIES, model))
+        return self._stacks[base]

@@ -19,7 +19,7 @@ from ..documents import read_text, write_text
 from ..errors import CurveError
 from ..settings import ThresholdSettings
 from .codec import MAX_BYTES, document_of, fields_of
-from .products import Blocks, Matrix, compose, resample
+from .products import Blocks, Matrix, compose, in_stream, resample, stream_of
 from .propagation import GROWING, Propagation
 
 SAME_SIGMA = 1e-4
@@ -56,7 +56,8 @@ class MagnitudeCurve:
         default_factory=dict[tuple[str, str], tuple[tuple[float, ...], ...]]
     )
     """Inner products ⟨r_i, r_j⟩ of residuals for pairs of branches, steps × steps, where they were recorded, in units of the mean
-    square of a residual, that of the larger branch. The error of every way to reuse follows from them (docs/how_it_works.md, section 3)."""
+    square of a residual, that of the larger branch. The error of every way to reuse follows from them (docs/how_it_works.md, section 3).
+    Branches of a further stream of the model, such as sound, have its name in front: `sound:cond`."""
     masked: tuple[int, ...] = ()
     """Steps whose ratio compares two different models (an expert switch) and is ignored."""
     vetoes: tuple[float, ...] = ()
@@ -101,17 +102,24 @@ class MagnitudeCurve:
     def _check_all_products(self, where: str) -> None:
         for (one, other), matrix in self.products.items():
             _check_products(matrix, self.steps, f"{where}: products[{one + ',' + other!r:.60}]")
-        lone = ("uncond", "uncond") in self.products and ("cond", "uncond") not in self.products
-        if self.products and (lone or ("cond", "cond") not in self.products):
-            raise CurveError(
-                f"{where}: products of {list(self.products)!s:.120} lack those of 'cond' with itself or with 'uncond'. "
-                "Calibrate again, or leave products out."
-            )
+        for stream in ("", *self.streams) if self.products else ():
+            cond, uncond = in_stream(stream, "cond"), in_stream(stream, "uncond")
+            lone = (uncond, uncond) in self.products and (cond, uncond) not in self.products
+            if lone or (cond, cond) not in self.products:
+                raise CurveError(
+                    f"{where}: products of {list(self.products)!s:.120} lack those of {cond!r:.60} with itself or with {uncond!r:.60}. "
+                    "Calibrate again, or leave products out."
+                )
 
     @property
     def steps(self) -> int:
         """Steps of the measured run."""
         return len(self.sigmas)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the model's further streams, such as sound, whose residuals were recorded by themselves."""
+        return tuple(dict.fromkeys(name for one, _ in self.products if (name := stream_of(one))))
 
     def ratios_at(self, sigmas: Sequence[float], branch: str) -> tuple[float, ...]:
         """γ of `branch` between neighbours of `sigmas` (falling, one a step); the first is 1.
@@ -139,11 +147,15 @@ class MagnitudeCurve:
         """γ between neighbours of `sigmas` (falling, one a step), the geometric mean over the branches; the first is 1."""
         return _geometric_means([self.ratios_at(sigmas, branch) for branch in self.ratios])
 
-    def products_at(self, sigmas: Sequence[float], guidance: float) -> Matrix | None:
-        """Inner products (steps × steps) of the residuals at `sigmas`, guided with the CFG scale `guidance`; None if none were recorded."""
+    def products_at(self, sigmas: Sequence[float], guidance: float, stream: str = "") -> Matrix | None:
+        """Inner products (steps × steps) of the residuals at `sigmas`, guided with the CFG scale `guidance`; None if none were recorded.
+
+        `stream` is one of `streams`; the model's first stream has no name.
+        """
         if not self.products:
             return None
-        blocks: Blocks = {pair: np.asarray(matrix) for pair, matrix in self.products.items()}
+        own = {pair: matrix for pair, matrix in self.products.items() if stream_of(pair[0]) == stream}
+        blocks: Blocks = {(one.rpartition(":")[2], other.rpartition(":")[2]): np.asarray(matrix) for (one, other), matrix in own.items()}
         return resample(compose(blocks, guidance), self.sigmas, sigmas)
 
     def coverage(self, sigmas: Sequence[float]) -> float:

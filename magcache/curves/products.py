@@ -22,6 +22,16 @@ Blocks = dict[tuple[str, str], Matrix]
 """Inner products for pairs of branches: rows are steps of the first, columns of the second."""
 
 
+def in_stream(stream: str, branch: str) -> str:
+    """Name of a branch of a stream among a curve's products; the first stream has no name."""
+    return f"{stream}:{branch}" if stream else branch
+
+
+def stream_of(branch: str) -> str:
+    """The stream that a name of a branch belongs to."""
+    return branch.rpartition(":")[0]
+
+
 def compose(blocks: Blocks, guidance: float) -> Matrix:
     """Inner products of the guided residual r_u + s (r_c − r_u), from those of its branches.
 

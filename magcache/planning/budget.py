@@ -16,8 +16,9 @@ from ..settings import Reuse
 from .fewer_steps import CLEARLY_BETTER, SHORT_RUN, part_of_plain
 from .influence import stretch_influence
 from .plan import Plan, Reason, Stretch, compute_all, falling_stretches, joined, nearest
-from .prediction import ErrorModel, best_reuse, check_influence
+from .prediction import best_reuse, check_influence
 from .search import best_steps
+from .streams import StreamErrors
 
 MOST_STEPS = 1000
 """Most steps that are planned for: time and memory grow with their square, to some seconds."""
@@ -61,11 +62,11 @@ def plan_budget(
         return compute_all(sigmas, Reason.NOT_FALLING)
     if nfe >= len(stretches[0].sigmas):
         return compute_all(sigmas, Reason.OFF)
-    search = _Search.of(curve, _model(curve, stretches[0], len(sigmas), sigmas, guidance, reuse, influence, correct), window)
+    search = _Search.of(curve, _errors(curve, stretches[0], len(sigmas), sigmas, guidance, reuse, influence, correct), window)
     computed = search.computed(nfe)
     if computed is None:
         raise InfeasibleError(len(stretches[0].sigmas), nfe, len(search.nearest(nfe)))
-    return search.model.plan(computed)
+    return search.errors.plan(computed)
 
 
 def plan_speedup(
@@ -79,13 +80,15 @@ def plan_speedup(
     influence: Sequence[float] | None = None,
     correct: bool = True,
     schedule_part: float = 1.0,
+    compare: bool = False,
 ) -> Plan:
     """The plan that comes nearest to `speedup` (steps per computed step), for any schedule: each falling stretch is planned on its own.
 
     `curve`, `sigmas` (one a step, without the closing 0) and the other arguments are those of `plan_budget`. `schedule_part` is
     the part of the model's schedule that the run covers, 0 to 1: below 1 with denoise and between samplers. A run of fewer than
-    16 · `schedule_part` steps is skipped only as far as that is clearly better than sampling with fewer steps. Raises `SettingsError`
-    for a speed-up below 1, more than 1000 steps or an influence that is not one number a step. Method: docs/how_it_works.md.
+    16 · `schedule_part` steps is skipped only as far as that is clearly better than sampling with fewer steps; with `compare` any run is.
+    Raises `SettingsError` for a speed-up below 1, more than 1000 steps or an influence that is not one number a step. Method:
+    docs/how_it_works.md.
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     if evaluations_for(len(sigmas), speedup) >= len(sigmas):
@@ -95,9 +98,9 @@ def plan_speedup(
         return compute_all(sigmas, Reason.NOT_FALLING)
     stops = [*(stretch.steps[0] for stretch in stretches[1:]), len(sigmas)]
     plans: list[Plan] = []
-    short = sum(len(stretch.sigmas) for stretch in stretches) < SHORT_RUN * schedule_part
+    short = compare or sum(len(stretch.sigmas) for stretch in stretches) < SHORT_RUN * schedule_part
     for stretch, stop in zip(stretches, stops, strict=True):
-        search = _Search.of(curve, _model(curve, stretch, stop, sigmas, guidance, reuse, influence, correct), window)
+        search = _Search.of(curve, _errors(curve, stretch, stop, sigmas, guidance, reuse, influence, correct), window)
         wanted = evaluations_for(len(stretch.sigmas), speedup)
         plans.append(_stretch_plan(search, curve, wanted, guidance, short))
     return joined(plans)
@@ -105,12 +108,18 @@ def plan_speedup(
 
 def _stretch_plan(search: _Search, curve: MagnitudeCurve, wanted: int, guidance: float, short: bool) -> Plan:
     """The plan whose number of evaluations is nearest to `wanted`; of a short run, one that is clearly better than fewer steps."""
-    model, computed = search.model, search.nearest(wanted)
+    errors, computed = search.errors, search.nearest(wanted)
     reason = search.limit if len(computed) > wanted else None
-    while short and len(computed) < model.steps and part_of_plain(curve, model, computed, guidance) > CLEARLY_BETTER:
+    steps = errors.first.steps
+    while short and len(computed) < steps and _part_of_plain(curve, errors, computed, guidance) > CLEARLY_BETTER:
         reason = Reason.FEWER_STEPS
-        computed = search.computed(len(computed) + 1) or list(range(model.steps))
-    return model.plan(computed, reason)
+        computed = search.computed(len(computed) + 1) or list(range(steps))
+    return errors.plan(computed, reason)
+
+
+def _part_of_plain(curve: MagnitudeCurve, errors: StreamErrors, computed: Sequence[int], guidance: float) -> float:
+    """That of the stream that is worse off."""
+    return max(part_of_plain(curve, model, computed, guidance) for model in errors.models)
 
 
 def parts_of_plain(
@@ -121,6 +130,7 @@ def parts_of_plain(
     influence: Sequence[float] | None = None,
     correct: bool = True,
     schedule_part: float = 1.0,
+    compare: bool = False,
 ) -> dict[int, float]:
     """What one and two evaluations fewer would cost a short run, by the number of evaluations that remain.
 
@@ -129,11 +139,12 @@ def parts_of_plain(
     """
     sigmas = tuple(float(sigma) for sigma in sigmas)
     stretches = falling_stretches(sigmas) if all(map(math.isfinite, sigmas)) else []
-    if len(stretches) != 1 or not 2 < len(stretches[0].sigmas) < SHORT_RUN * schedule_part:
+    if len(stretches) != 1 or not 2 < len(stretches[0].sigmas) < (math.inf if compare else SHORT_RUN * schedule_part):
         return {}
-    search = _Search.of(curve, _model(curve, stretches[0], len(sigmas), sigmas, guidance, None, influence, correct), EVERYWHERE)
-    plans = {nfe: search.computed(nfe) for nfe in (search.model.steps - 1, search.model.steps - 2)}
-    return {nfe: part_of_plain(curve, search.model, computed, guidance) for nfe, computed in plans.items() if computed}
+    search = _Search.of(curve, _errors(curve, stretches[0], len(sigmas), sigmas, guidance, None, influence, correct), EVERYWHERE)
+    steps = search.errors.first.steps
+    plans = {nfe: search.computed(nfe) for nfe in (steps - 1, steps - 2)}
+    return {nfe: _part_of_plain(curve, search.errors, computed, guidance) for nfe, computed in plans.items() if computed}
 
 
 def evaluations_for(steps: int, speedup: float) -> int:
@@ -143,7 +154,7 @@ def evaluations_for(steps: int, speedup: float) -> int:
     return max(1, math.floor(steps / speedup + 1e-9))
 
 
-def _model(
+def _errors(
     curve: MagnitudeCurve,
     stretch: Stretch,
     stop: int,
@@ -152,18 +163,18 @@ def _model(
     reuse: Reuse | None,
     influence: Sequence[float] | None,
     correct: bool,
-) -> ErrorModel:
-    """The error model of one stretch of a run over `sigmas`; `stop` is the first step after the stretch."""
+) -> StreamErrors:
+    """The errors of one stretch of a run over `sigmas`; `stop` is the first step after the stretch."""
     check_influence(influence, len(sigmas))
     own = None if influence is None else stretch_influence(influence, stretch, stop)
-    return ErrorModel.of(curve, stretch.sigmas, reuse=reuse or best_reuse(curve), guidance=guidance, influence=own, correct=correct)
+    return StreamErrors.of(curve, stretch.sigmas, reuse=reuse or best_reuse(curve), guidance=guidance, influence=own, correct=correct)
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
     """The best plans of one falling stretch."""
 
-    model: ErrorModel
+    errors: StreamErrors
     costs: Matrix
     """Of all gaps, as `best_steps` takes them."""
     allowed: npt.NDArray[np.bool_]
@@ -172,8 +183,8 @@ class _Search:
     """What stands in the way of fewer evaluations."""
 
     @classmethod
-    def of(cls, curve: MagnitudeCurve, model: ErrorModel, window: tuple[float, float]) -> _Search:
-        steps, sigmas = model.steps, model.sigmas.tolist()
+    def of(cls, curve: MagnitudeCurve, errors: StreamErrors, window: tuple[float, float]) -> _Search:
+        steps, sigmas = errors.first.steps, errors.first.sigmas.tolist()
         if steps > MOST_STEPS:
             raise SettingsError(
                 f"The run has {steps} steps; a speed-up can be planned for at most {MOST_STEPS}. Use fewer steps or a threshold."
@@ -187,11 +198,11 @@ class _Search:
         if limit is Reason.LIMITED and not allowed[_FIRST_STEPS:-1].any():
             limit = Reason.NO_STEP_ALLOWED if covered[_FIRST_STEPS:-1].any() else Reason.NOT_COVERED
         max_skip = min(max(steps // 2, _LEAST_REACH), max(_LEAST_REACH, _MOST_STATES // max(steps, 1) ** 2), max(steps - 1, 1))
-        return cls(model, model.costs(max_skip), allowed, limit)
+        return cls(errors, errors.costs(max_skip), allowed, limit)
 
     def computed(self, nfe: int) -> list[int] | None:
         """The computed steps of the best plan with `nfe` evaluations; None if there is none."""
-        first = min(2 if nfe == 4 else _FIRST_STEPS, self.model.steps)  # Four evaluations leave two gaps, each up to half the run.
+        first = min(2 if nfe == 4 else _FIRST_STEPS, self.errors.first.steps)  # Four evaluations leave two gaps, each up to half the run.
         found = best_steps(self.costs, first, self.allowed, nfe).get(nfe)
         return found and found[1]
 
@@ -199,7 +210,7 @@ class _Search:
         """The computed steps of the best plan whose number of evaluations is nearest to `wanted`."""
         if computed := self.computed(wanted):
             return computed
-        found = best_steps(self.costs, min(_FIRST_STEPS, self.model.steps), self.allowed, self.model.steps)
+        found = best_steps(self.costs, min(_FIRST_STEPS, self.errors.first.steps), self.allowed, self.errors.first.steps)
         plans = {count: computed for count, (_, computed) in found.items()}
         if computed := self.computed(4):
             plans[4] = computed

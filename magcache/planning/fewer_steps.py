@@ -48,7 +48,7 @@ def fewer_steps_error(curve: MagnitudeCurve, model: ErrorModel, count: int, guid
     covered = np.minimum(begins[:, None], bounds[:-1]) - np.maximum(ends[:, None], bounds[1:])
     shares = np.maximum(covered, 0.0) / (begins - ends)[:, None]  # [step of the run, step of plain sampling]
     places, where = np.unique(-np.round(np.concatenate([begins, bounds[:-1]]), 9), return_inverse=True)
-    products = products_of(curve, (-places).tolist(), guidance)
+    products = products_of(curve, (-places).tolist(), guidance, model.stream)
     standing = np.zeros((model.steps, count, len(places)))  # r̂ − r of each share, as weights of residuals.
     standing[:, np.arange(count), where[model.steps :]] += shares
     standing[np.arange(model.steps), :, where[: model.steps]] -= shares

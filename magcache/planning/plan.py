@@ -57,6 +57,8 @@ class Plan:
     """What each computed step corrects. If empty, nothing is corrected."""
     reason: Reason | None = None
     """Why nothing is skipped, or less than asked; None if the plan does what was asked."""
+    other_recipes: tuple[tuple[Recipe, ...], ...] = ()
+    """Recipes of the model's further streams, such as sound, in their order. If empty, those of the first stream serve all."""
 
     def __post_init__(self) -> None:
         for title in ("reused", "errors", "recipes", "corrections"):
@@ -73,6 +75,10 @@ class Plan:
             if correction and (self.reused[step] or not math.isfinite(correction.gain)):
                 raise PlanError(f"Step {step} has a correction of gain {correction.gain}; expected a finite gain, at a computed step.")
             self._check_recipe(step, correction.expected if correction else self.recipe(step))
+            for recipes in self.other_recipes:
+                if len(recipes) != self.steps or bool(recipes[step]) != self.reused[step]:
+                    raise PlanError(f"A further stream has no recipe of its own at step {step}; expected one at each reused step.")
+                self._check_recipe(step, recipes[step])
             if self.reused[step] and not self.recipe(step):
                 raise PlanError(f"Step {step} is reused, but its recipe is empty; expected at least one computed step.")
 
@@ -142,6 +148,12 @@ class Plan:
             return ()
         return self.recipes[step] if self.recipes else ((self.source(step), 1.0),)
 
+    def shares(self, step: int) -> tuple[tuple[int, tuple[float, ...]], ...]:
+        """The computed steps that the reused `step` draws on, each with its weight in every stream; one weight if it is the same in all."""
+        recipes = (self.recipe(step), *(recipes[step] for recipes in self.other_recipes))
+        sources = dict.fromkeys(source for recipe in recipes for source, _ in recipe)
+        return tuple((source, tuple(dict(recipe).get(source, 0.0) for recipe in recipes)) for source in sources)
+
     def correction(self, step: int) -> Correction | None:
         """What the computed `step` (0-based) corrects; None for a reused one."""
         return self.corrections[step] if self.corrections else None
@@ -160,7 +172,7 @@ class Plan:
         last, newest = [-1] * self.steps, -1
         for step, reuse in enumerate(self.reused):
             correction = self.correction(step)
-            for source, _ in correction.expected if correction else self.recipe(step):
+            for source, _ in correction.expected if correction else self.shares(step):
                 last[source] = step
             if not reuse:
                 newest = step
@@ -202,10 +214,12 @@ def joined(plans: Sequence[Plan]) -> Plan:
     if len(plans) == 1:
         return plans[0]
     sigmas: list[float] = []
+    offsets: list[int] = []
     recipes: list[Recipe] = []
     corrections: list[Correction | None] = []
     for plan in plans:
         offset = len(sigmas)
+        offsets.append(offset)
         sigmas.extend(plan.sigmas)
         for step in range(plan.steps):
             recipes.append(_shifted(plan.recipe(step), offset))
@@ -220,12 +234,21 @@ def joined(plans: Sequence[Plan]) -> Plan:
         tuple(recipes),
         tuple(corrections),
         reasons[0] if reasons else None,
+        tuple(
+            tuple(_shifted(recipe, offset) for plan, offset in zip(plans, offsets, strict=True) for recipe in _recipes(plan, place))
+            for place in range(max(len(plan.other_recipes) for plan in plans))
+        ),
     )
 
 
 def nearest(sigmas: Sequence[float], target: float) -> int:
     """The step whose noise level is nearest to `target`."""
     return min(range(len(sigmas)), key=lambda step: abs(sigmas[step] - target))
+
+
+def _recipes(plan: Plan, place: int) -> list[Recipe]:
+    """Those of the further stream at `place`; those of the first if it has none of its own."""
+    return list(plan.other_recipes[place]) if place < len(plan.other_recipes) else [plan.recipe(step) for step in range(plan.steps)]
 
 
 def _shifted(recipe: Recipe, offset: int) -> Recipe:

@@ -16,36 +16,8 @@ from ..curves.propagation import Propagation
 from ..errors import PlanError, SettingsError
 from ..settings import Reuse
 from .influence import euler_influence
-from .plan import Correction, Plan, Reason, Recipe, falling_stretches
+from .plan import Correction, Plan, Reason, Recipe
 from .reuse_errors import Gaps, Reuses, Steps, gaps, reuses
-
-
-def predicted_error(
-    curve: MagnitudeCurve,
-    sigmas: Sequence[float],
-    computed: Sequence[int],
-    *,
-    guidance: float = 1.0,
-    reuse: Reuse | None = None,
-    influence: Sequence[float] | None = None,
-) -> float:
-    """The predicted error, by `curve`, of the plan that computes the steps `computed` (0-based, step 0 among them) of a run over `sigmas`.
-
-    0 is a run in full and 1 a run whose residuals are all dropped. The number compares plans of one run; it is no PSNR. `sigmas`
-    (falling, one a step, without the closing 0), `guidance`, `reuse` and `influence` are those of `plan_budget`. Raises `PlanError`
-    if `computed` is no plan of these steps, and `SettingsError` if the sigmas do not fall
-    or the influence is not one number a step. Method: docs/how_it_works.md, section 5.
-    """
-    steps = checked_steps(computed, len(sigmas))
-    check_influence(influence, len(sigmas))
-    levels = tuple(float(sigma) for sigma in sigmas)
-    stretches = falling_stretches(levels) if all(map(math.isfinite, levels)) else []
-    if len(stretches) != 1 or len(stretches[0].sigmas) != len(levels):
-        raise SettingsError(
-            "The sigmas must be finite, above 0 and fall from step to step, but they do not. Give one a step, without the 0."
-        )
-    model = ErrorModel.of(curve, levels, reuse=reuse or best_reuse(curve), guidance=guidance, influence=influence)
-    return model.error_of(steps)
 
 
 def checked_steps(computed: Sequence[int], steps: int) -> list[int]:
@@ -65,9 +37,9 @@ def check_influence(influence: Sequence[float] | None, steps: int) -> None:
         raise SettingsError(f"The influence is {list(influence)!s:.120}; expected {steps} finite numbers, one a step.")
 
 
-def products_of(curve: MagnitudeCurve, sigmas: Sequence[float], guidance: float) -> Matrix:
-    """Inner products (steps × steps) of the residuals at falling `sigmas`: measured ones, or else those to expect."""
-    measured = curve.products_at(sigmas, guidance)
+def products_of(curve: MagnitudeCurve, sigmas: Sequence[float], guidance: float, stream: str = "") -> Matrix:
+    """Inner products (steps × steps) of the residuals of a stream at falling `sigmas`: measured ones, or else those to expect."""
+    measured = curve.products_at(sigmas, guidance, stream)
     return expected_products(curve.levels_at(sigmas), sigmas) if measured is None else measured
 
 
@@ -92,6 +64,8 @@ class ErrorModel:
     propagation: Propagation
     correcting: npt.NDArray[np.bool_]
     """Which computed steps correct the gap before them."""
+    stream: str = ""
+    """The stream of the model; the first has no name."""
 
     @classmethod
     def of(
@@ -103,10 +77,15 @@ class ErrorModel:
         guidance: float = 1.0,
         influence: Sequence[float] | npt.NDArray[np.float64] | None = None,
         correct: bool = True,
+        stream: str = "",
     ) -> ErrorModel:
-        """The model of a run over falling `sigmas`. Without `influence` that of Euler is taken, and nothing is corrected."""
-        products = products_of(curve, sigmas, guidance)
-        known = correct and influence is not None
+        """The errors of one stream in a run over falling `sigmas`.
+
+        Without `influence` that of Euler is taken, and nothing is corrected. Nothing is corrected either in a model of several
+        streams: what corrects one would not correct the others.
+        """
+        products = products_of(curve, sigmas, guidance, stream)
+        known = correct and influence is not None and not curve.streams
         return cls(
             sigmas=np.array(sigmas),
             products=products,
@@ -115,6 +94,7 @@ class ErrorModel:
             influence=np.array(euler_influence(sigmas) if influence is None else influence),
             propagation=curve.propagation,
             correcting=np.array([known and curve.coverage([sigma]) == 1 for sigma in sigmas]),
+            stream=stream,
         )
 
     @property

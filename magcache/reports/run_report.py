@@ -14,6 +14,8 @@ from ..planning.plan import Plan
 
 Kind = Literal["skipping", "calibrating", "full"]
 """What a run is for: to skip steps, to measure a curve, or neither."""
+Reused = Literal["blocks", "prediction"]
+"""What a skipped step takes from an earlier one: the residual of its blocks, or the model's prediction as a whole."""
 
 
 REPORT_EVENT, CALIBRATION_EVENT = "magcache.report", "magcache.calibration"
@@ -25,6 +27,7 @@ class Disturbance(str, Enum):
 
     EXTRA_EVALUATIONS = "the model was evaluated more often than once a step"
     OTHER_CACHE = "another step cache is on the model"
+    NOT_REPRODUCED = "a skipped step would not give what its blocks give"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class RunLabel:
     """Whether the settings are those that were tuned for this curve."""
     note: str = ""
     """A sentence about how the run differs from what was asked for; empty if it does not."""
+    errors: tuple[tuple[str, float], ...] = ()
+    """In a model of several streams, such as video and sound, the predicted error of each by name."""
 
     @property
     def text(self) -> str:
@@ -103,6 +108,8 @@ class RunReport:
     """γ of the curve at each step of the plan, the mean over its branches; empty without a curve."""
     disturbances: tuple[Disturbance, ...] = ()
     """What else took part in the run."""
+    reuses: Reused = "blocks"
+    """What a skipped step takes from an earlier one."""
 
     @property
     def steps(self) -> int:
@@ -169,8 +176,12 @@ class RunReport:
         if self.measured is not None:
             parts.append(f"measured {self.measured:.2f}×")
         parts.append(self.label.text)
+        if self.label.errors:
+            parts.append("predicted error " + ", ".join(f"{name} {error:.3f}" for name, error in self.label.errors))
+        if self.reuses == "prediction":
+            parts.append("the model's prediction is reused as a whole")
         if self.residual_bytes:
-            parts.append(f"residuals {size_of(self.residual_bytes)}")
+            parts.append(f"{'residuals' if self.reuses == 'blocks' else 'predictions'} {size_of(self.residual_bytes)}")
         if self.refused:
             parts.append(f"{self.refused} computed although planned to be reused (no matching residual)")
         return "MagCache: " + " · ".join(parts)
@@ -202,6 +213,8 @@ class RunReport:
             "kind": self.label.kind,
             "curve": self.label.curve,
             "tuned": self.label.tuned,
+            "reuses": self.reuses,
+            "predicted_errors": dict(self.label.errors),
             "steps": self.steps,
             "evaluations": self.evaluations,
             "nfe": self.nfe,

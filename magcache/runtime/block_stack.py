@@ -6,154 +6,133 @@ guards watch.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
-from .family import Family, Stream, children, submodule
-from .residuals import Residual, StaleResidualError
-
-
-@dataclass
-class _Watch:
-    """What one watched forward has shown of a stream. Written by the stand-ins, also within a compiled forward."""
-
-    stream: Stream
-    first: torch.Tensor | None = None
-    """Tokens that entered the first block."""
-    residual: torch.Tensor | None = None
-    tail_calls: int = 0
-    tail_dtype: torch.dtype | None = None
-    """Type in which the tail gets the tokens; kept from forward to forward."""
-
-    def clear(self) -> None:
-        self.first, self.residual, self.tail_calls = None, None, 0
+from ..reports.run_report import Reused
+from .family import Family, children, submodule
+from .residuals import Residual
+from .stand_ins import AddingTail, FirstBlock, LastBlock, OneBlock, Passed, StandIn, Watch, WatchingTail, shared
 
 
 class Capture:
     """What one watched forward has shown."""
 
-    def __init__(self, watches: list[_Watch]) -> None:
+    def __init__(self, watches: list[Watch]) -> None:
         self._watches = watches
 
     @property
     def residual(self) -> Residual | None:
-        """The residual of all streams; None unless every stream was seen at its first block and exactly once at its tail."""
-        seen = [watch.residual for watch in self._watches if watch.tail_calls == 1 and watch.residual is not None]
+        """The residual of all streams; None unless every stream was seen at its first block and exactly once after the last one."""
+        seen = [watch.residual for watch in self._watches if watch.last_calls == 1 and watch.residual is not None]
         return tuple(seen) if len(seen) == len(self._watches) else None
 
     @property
     def skipped(self) -> bool:
         """Whether neither the first block nor a tail was called: somebody else skipped this forward."""
-        return all(watch.first is None and watch.tail_calls == 0 for watch in self._watches)
-
-
-class _StandIn(nn.Module):
-    """Stands in for `real` without owning it: parameters, hooks and state dict stay where they are."""
-
-    real: nn.Module
-
-    def __init__(self, real: nn.Module) -> None:
-        super().__init__()
-        self.__dict__["real"] = real
-
-
-class _FirstBlock(_StandIn):
-    """Notes the tokens that enter the stack. Copies of them: several models change them in place later."""
-
-    def __init__(self, real: nn.Module, watches: list[_Watch]) -> None:
-        super().__init__(real)
-        self.watches = watches
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        for watch in self.watches:
-            stream = watch.stream
-            tokens = kwargs.get(stream.hidden, args[stream.position] if len(args) > stream.position else None)
-            if isinstance(tokens, torch.Tensor):  # Else the block takes something else than its family says: nothing is recorded.
-                watch.first = tokens.clone()
-        return self.real(*args, **kwargs)
-
-
-class _WatchingTail(_StandIn):
-    """Notes how the stack changed the tokens of a stream."""
-
-    def __init__(self, real: nn.Module, watch: _Watch) -> None:
-        super().__init__(real)
-        self.watch = watch
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        watch, first = self.watch, self.watch.first
-        watch.tail_calls += 1
-        tokens = args[0] if args else None
-        if first is not None and isinstance(tokens, torch.Tensor):
-            watch.tail_dtype = tokens.dtype
-            if first.shape[2:] == tokens.shape[2:] and first.shape[1] >= tokens.shape[1]:
-                dropped = first.shape[1] - tokens.shape[1]
-                kept = first[:, dropped:] if watch.stream.align == "end" else first[:, : tokens.shape[1]]
-                watch.residual = (tokens - kept).to(first.dtype)
-        return self.real(*args, **kwargs)
-
-
-class _AddingTail(_StandIn):
-    """Adds the residual of an earlier step in place of the stack."""
-
-    def __init__(self, real: nn.Module, watch: _Watch) -> None:
-        super().__init__(real)
-        self.watch = watch
-        self.residual: torch.Tensor | None = None
-
-    def forward(self, tokens: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        if self.residual is None or self.residual.shape != tokens.shape or self.watch.tail_dtype != tokens.dtype:
-            raise StaleResidualError("the residual does not fit the tokens of this step")
-        return self.real(tokens + self.residual.to(tokens.dtype), *args, **kwargs)
+        return all(watch.first is None and watch.last_calls == 0 for watch in self._watches)
 
 
 class BlockStack:
     """The block stack of one model, for the time of one run. A forward runs either `watched` or `skipped`, one at a time."""
 
+    reuses: Reused = "blocks"
+    """What is reused."""
+
     def __init__(self, model: nn.Module, family: Family) -> None:
         self.model = model
+        self.checked = False
+        """Whether a skip was compared with the step it was taken from, in this run."""
         self.family = family
-        first_list = next(path for path in family.blocks if submodule(model, f"{path}.0") is not None)
-        self._first_path = f"{first_list}.0"
-        self._watches = [_Watch(stream) for stream in family.streams]
-        self._first_block = _FirstBlock(_module(model, self._first_path), self._watches)
-        tails = {watch.stream.tail: watch for watch in self._watches}
-        self._watching = {path: _WatchingTail(_module(model, path), watch) for path, watch in tails.items()}
-        self._adding = {path: _AddingTail(_module(model, path), watch) for path, watch in tails.items()}
-        self._empty = {path: nn.ModuleList() for path in family.blocks}
+        self._watches = [Watch(stream) for stream in family.streams]
+        paths = [f"{path}.{name}" for path in family.blocks for name in children(_module(model, path))]
+        self._first_path, self._last_path = paths[0], paths[-1]
+        tailless = [watch for watch in self._watches if watch.stream.tail is None]
+        self._passed = Passed() if tailless else None
+        self._first_block = FirstBlock(_module(model, self._first_path), self._watches, self._passed)
+        self._last_block = LastBlock(_module(model, self._last_path), tailless) if tailless else None
+        tails: dict[str, list[Watch]] = {}
+        for watch in self._watches:
+            for tail in _present(model, watch.stream.tails):
+                tails.setdefault(tail, []).append(watch)
+        self._watching = {path: WatchingTail(_module(model, path), watches) for path, watches in tails.items()}
+        self._skipping: dict[str, nn.Module] = {path: _emptied(_module(model, path)) for path in family.blocks}
+        self._skipping.update({path: AddingTail(_module(model, path), watches) for path, watches in tails.items()})
+        if self._passed is not None:
+            owner, _, name = self._first_path.rpartition(".")
+            one = OneBlock(_module(model, self._first_path), tailless[0], self._passed)
+            self._skipping[owner] = _emptied(_module(model, owner), {name: one})
+
+    @property
+    def compares_outputs(self) -> bool:
+        """Whether the model's output is needed to see that a skip is right: there is no tail whose input shows it."""
+        return self._passed is not None
+
+    def take_in(self, first: torch.Tensor, last: torch.Tensor) -> Residual | None:
+        """The residual of a forward that somebody else watched, as if it had been watched here."""
+        self.forget()
+        for watch in self._watches:
+            watch.note_first(first)
+            watch.note_last(last)
+        return Capture(self._watches).residual
 
     @contextmanager
     def watched(self) -> Generator[Capture, None, None]:
         """Within: the forward runs in full and the capture is filled. It is empty again afterwards."""
-        self._forget()
+        self.forget()
+        stand_ins: dict[str, StandIn] = {self._first_path: self._first_block, **self._watching}
         # Whatever stands there now, such as a block that was compiled on its own for this forward.
         self._first_block.__dict__["real"] = _module(self.model, self._first_path)
+        if self._last_block is not None:
+            alone = self._first_path == self._last_path
+            self._last_block.__dict__["real"] = self._first_block if alone else _module(self.model, self._last_path)
+            stand_ins[self._last_path] = self._last_block
         try:
-            with _swapped(self.model, {self._first_path: self._first_block, **self._watching}):
+            with _swapped(self.model, stand_ins):
                 yield Capture(self._watches)
         finally:
-            self._forget()
+            self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Let go of what was seen."""
         for watch in self._watches:
             watch.clear()
 
     @contextmanager
     def skipped(self, residual: Residual) -> Generator[None, None, None]:
         """Within: the forward runs without its blocks, with `residual` added in their place. May raise `StaleResidualError`."""
-        for tail, stream in zip(self._adding.values(), residual, strict=True):
-            tail.residual = stream
+        for watch, stream in zip(self._watches, residual, strict=True):
+            watch.reused = stream
         try:
-            with _swapped(self.model, {**self._empty, **self._adding}):
+            with _swapped(self.model, self._skipping):
                 yield
         finally:
-            for tail in self._adding.values():
-                tail.residual = None
+            for watch in self._watches:
+                watch.reused = None
+
+    def strayed(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """After a watched forward and a skipped one within it: what each residual was taken from, and what it was added to."""
+        pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for watch in self._watches:
+            if watch.first is not None and watch.unchanged is not None:
+                both = shared(watch.first, watch.unchanged, watch.stream)
+                pairs.extend([both] if both is not None else [])
+        return pairs
+
+
+def _present(model: nn.Module, paths: Sequence[str]) -> Sequence[str]:
+    """Those of alternative paths that the model has; all of them if it has none, so that they are missed."""
+    return [path for path in paths if submodule(model, path) is not None] or paths
+
+
+def _emptied(blocks: nn.Module, instead: dict[str, nn.Module] | None = None) -> nn.Module:
+    """A list of blocks, or a table of them, with these instead of its own."""
+    if isinstance(blocks, nn.ModuleDict):
+        return nn.ModuleDict(instead or {})
+    return nn.ModuleList((instead or {}).values())
 
 
 def _module(model: nn.Module, path: str) -> nn.Module:

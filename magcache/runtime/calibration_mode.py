@@ -45,7 +45,7 @@ class CalibrationMode:
     """Is called with the curve and the path at which it was saved."""
 
     def setup(self, run: RunFacts, store: CurveStore) -> RunSetup:
-        recorder = Recorder()
+        recorder = Recorder([stream.name for stream in run.family.streams])
         return RunSetup(
             compute_all(run.sigmas, Reason.NO_CURVE),
             RunLabel("calibrating"),
@@ -65,6 +65,7 @@ class CalibrationMode:
             "steps": len(run.sigmas),
             "latent": list(run.model.latent),
             "cfg": run.guidance,
+            "reuses": report.reuses,
         }
         name = (self.name or f"{kind}-{run.fingerprint[:8]}") + _part(recorder.sigmas, run)
         curve = recorder.curve(name, run.family.name, provenance)
@@ -96,7 +97,8 @@ def _check_measurable(report: RunReport, recorder: Recorder, run: RunFacts) -> N
     """Raise `CalibrationError` if the run does not show what the model does in an ordinary one."""
     if report.disturbances:
         raise CalibrationError(
-            f"Nothing was calibrated, because {report.disturbances[0].value}. Run once without the node that does this, then again with it."
+            f"Nothing was calibrated, because {report.disturbances[0].value}. Run once without the node that does this, then again with "
+            "it. If there is none, this model cannot be skipped."
         )
     if run.adds_noise:
         raise CalibrationError(

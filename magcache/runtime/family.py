@@ -34,12 +34,26 @@ class Stream:
 
     hidden: str
     """Name of the tokens among the first block's arguments."""
-    tail: str
-    """Dotted path of the module that gets the tokens, as its first argument, right after the last block."""
+    tail: str | tuple[str, ...] | None
+    """Dotted path of the module that gets the tokens, as its first argument, right after the last block; several if one of them gets
+    them, now this, now that. None if it is no module: then a single block stands in for all of them."""
     position: int = 0
     """Their position among the first block's arguments if they are not passed by name."""
     align: Literal["end", "start"] = "end"
     """Which of the first block's tokens the tail gets if it gets fewer: the last (others stood in front of them) or the first."""
+    index: int = 0
+    """Their place where a block takes or returns several tensors at once, as a tuple."""
+    batch: int = 0
+    """Dimension of the tokens that counts the rows of the batch."""
+    segment: int | None = None
+    """Where several streams are one sequence of tokens: position, among the tail's arguments, of the stream's begin and end in it."""
+    name: str = ""
+    """What it is called where there are several, such as `sound`."""
+
+    @property
+    def tails(self) -> tuple[str, ...]:
+        """The paths of its tails."""
+        return (self.tail,) if isinstance(self.tail, str) else self.tail or ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +64,25 @@ class Family:
     classes: tuple[str, ...]
     """Class names of the models that are built like this. A subclass of one of them counts too."""
     blocks: tuple[str, ...]
-    """Dotted paths of the block lists, in the order in which the forward runs them. Emptying all of them skips the stack."""
+    """Dotted paths of the block lists, in the order in which the forward runs them. Emptying all of them skips the stack. None if
+    there is no such stack: then the model's prediction is reused as a whole."""
     streams: tuple[Stream, ...]
     """The tokens whose change over the stack is the residual."""
     identify: Callable[[ModelFacts], str | None] = lambda facts: None
     """The curve that was measured on a model, None if there is none."""
     refuses: Callable[[Mapping[str, Any]], bool] = lambda options: False
     """Whether the host's options of a forward forbid watching and skipping, such as a cache that the blocks write themselves."""
+    models: tuple[str, ...] = ()
+    """Models that people know by name, for `magcache models`."""
 
     def fits(self, model: nn.Module) -> bool:
         """Whether `model` is of this family and has every part that the family names."""
         if not set(self.classes) & {base.__name__ for base in type(model).__mro__}:
             return False
         lists = [submodule(model, path) for path in self.blocks]
-        return (
-            all(isinstance(found, nn.ModuleList) for found in lists)
-            and any(len(found) for found in lists if isinstance(found, nn.ModuleList))
-            and all(submodule(model, stream.tail) is not None for stream in self.streams)
-        )
+        tails_exist = all(stream.tail is None or any(submodule(model, tail) for tail in stream.tails) for stream in self.streams)
+        sizes = [len(found) for found in lists if isinstance(found, nn.ModuleList | nn.ModuleDict)]
+        return tails_exist and len(sizes) == len(lists) and (not lists or any(sizes))
 
 
 def find_family(families: Sequence[Family], model: nn.Module) -> Family | None:

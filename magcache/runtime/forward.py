@@ -9,9 +9,11 @@ from typing import TypeVar
 import torch
 
 from ..reports.run_report import Disturbance
-from .block_stack import BlockStack
-from .residuals import StaleResidualError
+from .residuals import Residual, StaleResidualError
+from .self_check import Verdict, same_output, same_tokens
 from .session import ComputedEvaluation, Evaluation, ReusedEvaluation, Session
+from .stack import BlockStack, Stack, UnknownStack
+from .whole_model import WholeModel
 
 log = logging.getLogger("magcache")
 Output = TypeVar("Output")
@@ -39,13 +41,13 @@ def run_evaluation(
 
 def run_forward(
     evaluation: Evaluation,
-    stack: BlockStack,
+    stack: Stack,
     keys: Sequence[Hashable] | None,
     branches: Sequence[str],
     device: torch.device,
-    model: Callable[[], torch.Tensor],
+    model: Callable[[bool], torch.Tensor],
 ) -> torch.Tensor:
-    """Call `model` as the evaluation decides and return its output.
+    """Call `model` as the evaluation decides and return its output. `model` is told whether it skips its blocks.
 
     `keys` names the members of the batch, in the order of its rows; `branches` says of each whether it is `cond`, `uncond`, ….
     Keys of None say that the members cannot be told apart: the forward is computed and its residual is not reused.
@@ -57,16 +59,16 @@ def run_forward(
         if isinstance(evaluation, ReusedEvaluation) or evaluation.expected:
             raise StaleResidualError("the members of the batch cannot be told apart")
         evaluation.missed = True
-        return model()
+        return model(False)
     if isinstance(evaluation, ReusedEvaluation):
         with stack.skipped(evaluation.recall(keys, device)):
-            return model()
+            return model(True)
     if not evaluation.watched:
-        return model()
+        return model(False)
     expected = None
     if evaluation.expected:
         with stack.skipped(evaluation.expect(keys, device)):
-            expected = model()
+            expected = model(True)
     result = _watched(evaluation, stack, keys, branches, model)
     if expected is None:
         return result
@@ -77,12 +79,38 @@ def run_forward(
 
 
 def _watched(
-    evaluation: ComputedEvaluation, stack: BlockStack, keys: Sequence[Hashable], branches: Sequence[str], model: Callable[[], torch.Tensor]
+    evaluation: ComputedEvaluation, stack: Stack, keys: Sequence[Hashable], branches: Sequence[str], model: Callable[[bool], torch.Tensor]
 ) -> torch.Tensor:
     """Compute the forward and keep its residual."""
     with stack.watched() as capture:
-        result = model()
+        result = model(False)
+        residual, session = capture.residual, evaluation.session
         if capture.skipped:
-            evaluation.session.disturb(Disturbance.OTHER_CACHE)
-        evaluation.store(keys, branches, capture.residual)
+            session.disturb(Disturbance.OTHER_CACHE)
+        elif residual is not None and not isinstance(stack, WholeModel) and not (stack.checked or session.unsafe):
+            stack.checked = True
+            _check(session, stack, residual, result, model)
+        session.reuses = stack.reuses
+        evaluation.store(keys, branches, residual)
     return result
+
+
+def _check(
+    session: Session, stack: BlockStack | UnknownStack, residual: Residual, result: torch.Tensor, model: Callable[[bool], torch.Tensor]
+) -> None:
+    """Find out whether a skip with the residual just recorded does what the blocks did."""
+    try:
+        with stack.skipped(residual):
+            again = model(True)
+    except StaleResidualError as reason:
+        log.debug("MagCache checks a later step instead: %s.", reason)
+        stack.checked = False
+        return
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        if isinstance(stack, BlockStack):
+            raise
+        log.debug("MagCache guessed wrongly how a %s is built: %s.", stack.family.name, error)
+        session.disturb(Disturbance.NOT_REPRODUCED)
+        return
+    holds = same_tokens(stack.strayed(), result.device)
+    session.expect(Verdict(holds & same_output(result, again, residual[0].dtype) if stack.compares_outputs else holds))

@@ -14,8 +14,9 @@ from ..curves.shipped import known_curves
 from ..curves.store import CurveStore
 from ..planning.budget import parts_of_plain, plan_speedup
 from ..planning.fewer_steps import CLEARLY_BETTER
-from ..planning.plan import Plan, Reason, compute_all
+from ..planning.plan import Plan, Reason, compute_all, falling_stretches
 from ..planning.prediction import best_reuse
+from ..planning.streams import stream_errors
 from ..planning.threshold import plan_by_threshold
 from ..reports.run_report import RunLabel
 from ..settings import FEW_STEPS, Reuse, SpeedupSettings, ThresholdSettings
@@ -98,9 +99,10 @@ class SpeedupMode:
             influence=run.influence,
             correct=run.correctable,
             schedule_part=run.schedule_part,
+            compare=_reuses_predictions(curve),
         )
         note = " ".join(filter(None, (note, _verdict(curve, run, plan))))
-        label = RunLabel("skipping", curve.name, tuned=preset is not None, note=note)
+        label = RunLabel("skipping", curve.name, tuned=preset is not None, note=note, errors=_errors(curve, run, plan, reuse))
         return RunSetup(plan, label, curve.mean_ratios_at(plan.sigmas))
 
     def _curve(self, run: RunFacts, store: CurveStore) -> MagnitudeCurve | None:
@@ -134,6 +136,7 @@ def _verdict(curve: MagnitudeCurve, run: RunFacts, plan: Plan) -> str:
         influence=run.influence,
         correct=run.correctable,
         schedule_part=run.schedule_part,
+        compare=_reuses_predictions(curve),
     )
     shown = ", ".join(f"{part:.2f} with {nfe}" for nfe, part in parts.items())
     return (
@@ -141,6 +144,19 @@ def _verdict(curve: MagnitudeCurve, run: RunFacts, plan: Plan) -> str:
         f"Predicted error relative to that: {shown} evaluations; above {CLEARLY_BETTER:.2f} it is not worth it. "
         f"{_SPREAD[curve.propagation.source]}"
     )
+
+
+def _reuses_predictions(curve: MagnitudeCurve) -> bool:
+    """Whether the curve is of predictions as a whole. They are worth reusing in few models, so that is looked at in every run."""
+    return curve.provenance.get("reuses") == "prediction"
+
+
+def _errors(curve: MagnitudeCurve, run: RunFacts, plan: Plan, reuse: Reuse) -> tuple[tuple[str, float], ...]:
+    """The predicted error of each stream, by name, in a model of several; empty in others and for a run in several parts."""
+    if not curve.streams or not any(plan.reused) or len(falling_stretches(plan.sigmas)) != 1:
+        return ()
+    found = stream_errors(curve, plan.sigmas, plan.computed, guidance=run.guidance, reuse=reuse)
+    return tuple((name or run.family.streams[0].name, error) for name, error in found.items())
 
 
 def _alike(chosen: str, named: str) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 
 from ..curves.curve import MagnitudeCurve, same_sigma
+from ..curves.products import in_stream
 from ..errors import CalibrationError
 from .residuals import Residual
 
+Products = dict[tuple[str, str], tuple[tuple[float, ...], ...]]
 _TINY = 1e-8
 _SAMPLE_TOKENS, _SAMPLE_VALUES = 1024, 65_536
 """Of every residual a fixed, even sample is kept for the inner products: at most this many tokens and numbers (0.25 MB)."""
@@ -27,17 +29,20 @@ class _Series:
     sigmas: list[float]
     ratios: list[torch.Tensor]
     """γ of each step, as tensors on the device: reading them would wait for it."""
-    samples: list[torch.Tensor]
+    samples: dict[str, list[torch.Tensor]]
+    """By stream: those of each step."""
 
 
 class Recorder:
     """Compares each residual with the one before, token by token, in fp32 (arXiv:2506.09045, Sec. 3.1).
 
     It keeps, on the device and for each member of the batch, the token norms of the last residual and a sample of at most 0.25 MB a
-    step. Tokens of all streams count alike. Nothing waits for the device before `curve`.
+    step and stream. Magnitudes are those of the tokens of all streams alike; inner products are taken for each stream by itself.
+    Nothing waits for the device before `curve`. `streams` are the names of the model's streams.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, streams: Sequence[str] = ()) -> None:
+        self._streams = streams
         self._series: dict[tuple[str, Hashable], _Series] = {}
 
     def observe(self, sigma: float, branch: str, member: Hashable, residual: Residual) -> None:
@@ -45,14 +50,23 @@ class Recorder:
         series = self._series.get((branch, member))
         if series is not None and (sigma >= series.sigmas[-1] or same_sigma(sigma, series.sigmas[-1])):
             return
-        sizes, sample = _sizes(residual), torch.cat([_sample(stream) for stream in residual])
+        samples = self._samples(residual)
+        sizes = _sizes(residual)
         if series is None:
-            self._series[branch, member] = _Series(sizes, [sigma], [sizes.new_ones(())], [sample])
+            ones = [sizes.new_ones(())]
+            self._series[branch, member] = _Series(sizes, [sigma], ones, {name: [sample] for name, sample in samples.items()})
             return
         series.ratios.append((sizes / (series.sizes + _TINY)).mean())
         series.sigmas.append(sigma)
         series.sizes = sizes
-        series.samples.append(sample)
+        for name, sample in samples.items():
+            series.samples[name].append(sample)
+
+    def _samples(self, residual: Residual) -> dict[str, torch.Tensor]:
+        """A sample of each stream that has tokens. The first of them needs no name: it stands for the model."""
+        names = [*self._streams, *(f"stream{place}" for place in range(len(self._streams), len(residual)))]
+        found = [(name, _sample(stream)) for name, stream in zip(names, residual, strict=False) if stream.numel()]
+        return {name if place else "": sample for place, (name, sample) in enumerate(found)}
 
     def curve(self, name: str, family: str, provenance: Mapping[str, Any]) -> MagnitudeCurve:
         """The curve of the run, the mean over the members of each branch. Waits for the device.
@@ -75,7 +89,7 @@ class Recorder:
             family=family,
             sigmas=tuple(longest),
             ratios={branch: _mean_ratios(group) for branch, group in branches.items()},
-            products=_products({branch: group[0].samples for branch, group in branches.items()}),
+            products=_all_products({branch: group[0].samples for branch, group in branches.items()}),
             provenance=provenance,
         )
 
@@ -107,7 +121,17 @@ def _even(count: int, chosen: int, device: torch.device) -> torch.Tensor:
     return torch.linspace(0, count - 1, chosen, device=device).round().long()
 
 
-def _products(samples: Mapping[str, list[torch.Tensor]]) -> dict[tuple[str, str], tuple[tuple[float, ...], ...]]:
+def _all_products(samples: Mapping[str, Mapping[str, list[torch.Tensor]]]) -> Products:
+    """Those of every stream; the names of further streams stand in front of their branches."""
+    streams = dict.fromkeys(name for parts in samples.values() for name in parts)
+    found: Products = {}
+    for name in streams:
+        own = _products({branch: parts[name] for branch, parts in samples.items() if name in parts})
+        found.update({(in_stream(name, one), in_stream(name, other)): matrix for (one, other), matrix in own.items()})
+    return found
+
+
+def _products(samples: Mapping[str, list[torch.Tensor]]) -> Products:
     """Inner products between the residuals of all steps, for the branches that guidance composes.
 
     In units of the mean square of a residual, that of the larger branch.

@@ -66,13 +66,24 @@ def offloaded(residual: Residual) -> Residual:
     return tuple(_offloaded(stream) for stream in residual)
 
 
-def combine(residuals: Sequence[tuple[Residual, float]]) -> Residual:
-    """The weighted sum of residuals. A single one of weight 1 is not touched, so that held reuse is exact."""
-    (first, weight), *rest = residuals
-    total = list(first) if weight == 1 else [stream * weight for stream in first]
-    for residual, share in rest:
-        total = [torch.add(so_far, stream, alpha=share) for so_far, stream in zip(total, residual, strict=True)]
-    return tuple(total)
+def combine(residuals: Sequence[tuple[Residual, tuple[float, ...]]]) -> Residual:
+    """The weighted sum of residuals. The weights of one are those of its streams, or a single one for all of them."""
+    streams = zip(*(residual for residual, _ in residuals), strict=True)
+    return tuple(_sum(parts, [_weight(weights, place) for _, weights in residuals]) for place, parts in enumerate(streams))
+
+
+def _weight(weights: tuple[float, ...], place: int) -> float:
+    """That of the stream at `place`. A stream that was not planned for goes by the first one."""
+    return weights[place] if place < len(weights) else weights[0]
+
+
+def _sum(parts: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
+    """A single part of weight 1 is not touched, so that held reuse is exact."""
+    (first, weight), *rest = [(part, weight) for part, weight in zip(parts, weights, strict=True) if weight] or [(parts[0], 0.0)]
+    total = first if weight == 1 else first * weight
+    for part, share in rest:
+        total = torch.add(total, part, alpha=share)
+    return total
 
 
 def _offloaded(stream: torch.Tensor) -> torch.Tensor:

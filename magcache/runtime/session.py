@@ -8,44 +8,19 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from ..planning.plan import Plan, Recipe
-from ..reports.run_report import Disturbance, Event, RunLabel, RunReport
+from ..planning.plan import Plan
+from ..reports.run_report import Disturbance, Event, Reused, RunLabel, RunReport
 from ..settings import CacheDevice
 from .recorder import Recorder
-from .residuals import Residual, StaleResidualError, Stored, assemble, bytes_of, combine, offloaded, rows_of, split
+from .records import Members, Record, Sources, drawn, sources_of
+from .residuals import Residual, StaleResidualError, Stored, bytes_of, offloaded, rows_of, split
+from .self_check import Verdict
 from .stopwatch import Stopwatch
 
 _FREE_MEMORY_SHARE = 0.25
 """`auto` moves residuals to the CPU if one takes more of the free device memory than this."""
-
-
-@dataclass(slots=True)
-class _Record:
-    """The residuals of the last evaluation that was computed in a step with one composition of conditionings."""
-
-    sigma: float
-    step: int
-    residuals: dict[Hashable, Stored] = field(default_factory=dict[Hashable, Stored])
-    complete: bool = False
-
-
-Sources = tuple[tuple[_Record, float], ...]
-"""Records and the weight of each one's residual."""
-
-
-class _Members:
-    """Checks that no member of a batch comes twice in one evaluation: then residuals could not be told apart. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._seen: set[Hashable] = set()
-        self._lock = threading.Lock()
-
-    def claim(self, keys: Sequence[Hashable]) -> bool:
-        """Whether all of `keys` are seen for the first time."""
-        with self._lock:
-            fresh = len(set(keys)) == len(keys) and self._seen.isdisjoint(keys)
-            self._seen.update(keys)
-        return fresh
+_FORBIDDING = frozenset({Disturbance.OTHER_CACHE, Disturbance.NOT_REPRODUCED})
+"""What forbids any reuse in a run."""
 
 
 @dataclass(slots=True)
@@ -55,13 +30,13 @@ class ReusedEvaluation:
     index: int
     """Its place among the run's evaluations."""
     sources: Sources
-    _members: _Members = field(default_factory=_Members)
+    _members: Members = field(default_factory=Members)
 
     def recall(self, keys: Sequence[Hashable], device: torch.device) -> Residual:
         """The residual of a batch with these members. Raises `StaleResidualError` if a part of it was never recorded."""
         if not self._members.claim(keys):
             raise StaleResidualError("a member of the batch came twice in this evaluation")
-        return _drawn(self.sources, keys, device)
+        return drawn(self.sources, keys, device)
 
 
 @dataclass(slots=True)
@@ -74,7 +49,7 @@ class ComputedEvaluation:
     sigma: float
     watched: bool
     """Whether its residuals are noted."""
-    record: _Record | None = None
+    record: Record | None = None
     """Where its residuals go; None if no step needs them."""
     expected: Sources = ()
     """What predicts its residual if it corrects the gap before it; else empty."""
@@ -82,7 +57,7 @@ class ComputedEvaluation:
     """Correction gain: output = result + gain · (result − expected)."""
     missed: bool = False
     """Whether a forward's residual could not be seen, so that none of this evaluation may be reused."""
-    _members: _Members = field(default_factory=_Members)
+    _members: Members = field(default_factory=Members)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def expect(self, keys: Sequence[Hashable], device: torch.device) -> Residual:
@@ -90,7 +65,7 @@ class ComputedEvaluation:
 
         Raises `StaleResidualError` if a part of it was never recorded.
         """
-        residual = _drawn(self.expected, keys, device)
+        residual = drawn(self.expected, keys, device)
         for record, _ in self.expected:
             if not self.session.outlives(record.step):
                 with self._lock:
@@ -123,17 +98,6 @@ class ComputedEvaluation:
 Evaluation = ReusedEvaluation | ComputedEvaluation
 
 
-def _sources(recipe: Recipe, usable: dict[int, _Record]) -> Sources:
-    """The records of a recipe; none if one is missing."""
-    return tuple((usable[source], weight) for source, weight in recipe) if all(source in usable for source, _ in recipe) else ()
-
-
-def _drawn(sources: Sources, keys: Sequence[Hashable], device: torch.device) -> Residual:
-    if not sources or len(set(keys)) < len(keys) or any(key not in record.residuals for record, _ in sources for key in keys):
-        raise StaleResidualError("a forward of this evaluation was not recorded")
-    return combine([(assemble([record.residuals[key] for key in keys], device), weight) for record, weight in sources])
-
-
 class Session:
     """Residuals and decisions of one run over `plan`.
 
@@ -160,13 +124,17 @@ class Session:
         self._offload: bool | None = None
         self._present = 0
         """The step of the plan that the run has reached."""
-        self._records: dict[Hashable, dict[int, _Record]] = {}
+        self._records: dict[Hashable, dict[int, Record]] = {}
         self._events: list[Event] = []
         self._stopwatch: Stopwatch | None = None
         self._peak_bytes = 0
         self._gaps: dict[Hashable, list[int]] = {}
         """Steps that were reused since the last computed one."""
         self._disturbances: list[Disturbance] = []
+        self._verdicts: list[Verdict] = []
+        """Checks of this run whose result was not looked at."""
+        self.reuses: Reused = "blocks"
+        """What a skipped evaluation takes from an earlier one."""
 
     def begin(self, call: Hashable, sigma: float, device: torch.device) -> Evaluation:
         """Decide an evaluation at `sigma`. `call` tells apart evaluations whose residuals must not be mixed; None: unknown.
@@ -195,13 +163,27 @@ class Session:
         return self._computed(call, event.sigma, event.step, evaluation.index)
 
     def disturb(self, disturbance: Disturbance) -> None:
-        """Something else takes part in the run: nothing is corrected any more, and after another cache nothing is reused."""
+        """Something is not as it should be: nothing is corrected any more, and after some of them nothing is reused."""
         if disturbance not in self._disturbances:
             self._disturbances.append(disturbance)
+
+    def expect(self, verdict: Verdict) -> None:
+        """A check of the model's description was made. It is looked at before anything is reused."""
+        self._verdicts.append(verdict)
+
+    def _judge(self) -> None:
+        while self._verdicts:
+            if not self._verdicts.pop():
+                self.disturb(Disturbance.NOT_REPRODUCED)
 
     @property
     def disturbed(self) -> bool:
         return bool(self._disturbances)
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether something in the run forbids any reuse."""
+        return not _FORBIDDING.isdisjoint(self._disturbances)
 
     def note_correction(self, evaluation: ComputedEvaluation) -> None:
         """The evaluation corrected the gap before it."""
@@ -230,6 +212,7 @@ class Session:
     def close(self) -> RunReport:
         """Free every residual and return what happened. Waits for the device."""
         self._records.clear()
+        self._judge()
         seconds: list[float] = []
         if self._stopwatch:
             self._stopwatch.mark()
@@ -238,22 +221,29 @@ class Session:
 
     def _report(self, seconds: list[float]) -> RunReport:
         return RunReport(
-            self.label, self.plan, tuple(self._events), tuple(seconds), self._peak_bytes, disturbances=tuple(self._disturbances)
+            self.label,
+            self.plan,
+            tuple(self._events),
+            tuple(seconds),
+            self._peak_bytes,
+            disturbances=tuple(self._disturbances),
+            reuses=self.reuses,
         )
 
-    def _usable(self, call: Hashable, sigma: float) -> dict[int, _Record]:
+    def _usable(self, call: Hashable, sigma: float) -> dict[int, Record]:
         """What was recorded in full for `call` and not at a lower sigma, by step."""
         return {record.step: record for record in self._records.get(call, {}).values() if record.complete and sigma <= record.sigma}
 
     def _sources(self, call: Hashable, step: int, sigma: float) -> Sources:
         """The records that a reused step draws on, as planned or fresher; none if that would not be safe."""
-        if Disturbance.OTHER_CACHE in self._disturbances:
+        self._judge()
+        if self.unsafe:
             return ()
         usable = self._usable(call, sigma)
         newest = max(usable, default=-1)
         if newest > self.plan.source(step):  # Computed though it was to be reused: the residual is fresher than planned.
-            return ((usable[newest], 1.0),)
-        return _sources(self.plan.recipe(step), usable)
+            return ((usable[newest], (1.0,)),)
+        return sources_of(self.plan.shares(step), usable)
 
     def _correction(self, call: Hashable, step: int | None, sigma: float) -> tuple[Sources, float]:
         """Prediction and gain for correcting the preceding gap; empty if the gap was not run exactly as planned."""
@@ -261,14 +251,15 @@ class Session:
         correction = None if step is None else self.plan.correction(step)
         if step is None or correction is None or self._disturbances or gap != list(range(self.plan.source(step - 1) + 1, step)):
             return (), 0.0
-        return _sources(correction.expected, self._usable(call, sigma)), correction.gain
+        expected = tuple((source, (weight,)) for source, weight in correction.expected)
+        return sources_of(expected, self._usable(call, sigma)), correction.gain
 
     def _computed(self, call: Hashable, sigma: float, step: int | None, index: int | None = None) -> ComputedEvaluation:
         """A computed evaluation. That of an `index` is computed once more, without a correction."""
         expected, gain = self._correction(call, step, sigma) if index is None else ((), 0.0)
         record = None
         if call is not None and step is not None and self._last_uses[step] >= 0:
-            record = _Record(sigma, step)
+            record = Record(sigma, step)
             self._records.setdefault(call, {})[step] = record
         # Watched even if no step draws on it: torch.compile then sees two variants (watched, skipped) instead of three.
         watched = record is not None or self._reuses or self.recorder is not None

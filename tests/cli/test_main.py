@@ -10,7 +10,7 @@ from .calls import run
 
 def test_every_command_is_there():
     found = run("--help")
-    assert all(name in found for name in ("curves", "plan", "demo", "bench", "calibrate", "tune", "import", "export"))
+    assert all(name in found for name in ("curves", "models", "plan", "demo", "bench", "calibrate", "tune", "import", "export"))
 
 
 def test_commands_import_what_they_need_when_they_are_called():

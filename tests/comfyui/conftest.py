@@ -35,18 +35,18 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for `tiny` runs on every model there is."""
     if "tiny" in metafunc.fixturenames:
-        from .tiny import ALL
+        from .zoo import EVERY
 
-        metafunc.parametrize("tiny", ALL, indirect=True)
+        metafunc.parametrize("tiny", EVERY, indirect=True)
 
 
 @pytest.fixture
 def tiny(request: pytest.FixtureRequest) -> Iterator[Tiny]:
     """A tiny model. Whatever a test does with it, its modules must be back in their places afterwards."""
     from .runs import structure
-    from .tiny import ALL
+    from .zoo import EVERY
 
-    found = ALL[request.param]()
+    found = EVERY[request.param]()
     before = structure(found.dit)
     yield found
     assert structure(found.dit) == before

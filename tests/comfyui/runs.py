@@ -12,6 +12,7 @@ from typing import Any
 import comfy.sample
 import comfy.samplers
 import torch
+from comfy.nested_tensor import NestedTensor
 from torch import nn
 
 from magcache.comfyui.base_model import family_of
@@ -19,12 +20,12 @@ from magcache.comfyui.patch import MagCachePatch
 from magcache.curves.store import CurveStore
 from magcache.planning.plan import Plan
 from magcache.reports.run_report import RunLabel, RunReport
-from magcache.runtime.family import submodule
+from magcache.runtime.family import children, submodule
 from magcache.runtime.modes import ThresholdMode
 from magcache.runtime.run_setup import RunFacts, RunSetup
 from magcache.settings import ThresholdSettings
 
-from .tiny import Tiny, noise
+from .tiny import Tiny
 
 PlanOf = Callable[[list[float]], Plan]
 
@@ -123,11 +124,11 @@ def sample(
     add_noise: bool = True,
     **more: Any,
 ) -> torch.Tensor:
-    """What the KSampler nodes do with `count` steps."""
-    latent = torch.zeros(batch, *(tiny.latent if size is None else (*tiny.latent[:-2], *size))) if latent is None else latent
-    return comfy.sample.sample(
+    """What the KSampler nodes do with `count` steps. A picture with sound comes as one row of numbers."""
+    latent = tiny.empty(batch, size) if latent is None else latent
+    result = comfy.sample.sample(
         tiny.model if model is None else model,
-        comfy.sample.prepare_noise(latent, 1) if add_noise else torch.zeros_like(latent),
+        comfy.sample.prepare_noise(latent, 1) if add_noise else latent * 0,
         count,
         cfg,
         sampler,
@@ -139,6 +140,7 @@ def sample(
         seed=1,
         **more,
     )
+    return torch.cat([part.flatten(1) for part in result.unbind()], dim=1) if isinstance(result, NestedTensor) else result
 
 
 @torch.inference_mode()
@@ -150,16 +152,15 @@ def evaluate(tiny: Tiny, model: Any = None, times: int = 1, *, cfg: float = 1.0,
         seen.extend(denoise(x, sigmas[0].expand(x.shape[0]), **extra_args) for _ in range(times))
         return seen[-1]
 
-    shape = (batch, *tiny.latent)
     comfy.sample.sample_custom(
         tiny.model if model is None else model,
-        noise(*shape, seed=5),
+        tiny.noise(batch, 5),
         cfg,
         comfy.samplers.KSAMPLER(same_again),
         torch.tensor([0.7, 0.0]),
         conds.get("positive", tiny.positive),
         conds.get("negative", tiny.negative),
-        noise(*shape, seed=6),
+        tiny.noise(batch, 6),
         disable_pbar=True,
         seed=1,
     )
@@ -167,10 +168,9 @@ def evaluate(tiny: Tiny, model: Any = None, times: int = 1, *, cfg: float = 1.0,
 
 
 def blocks(tiny: Tiny) -> list[nn.Module]:
-    """Every block of the stack, in the order they run."""
-    family = family_of(tiny.model)
-    assert family is not None
-    return [block for name in family.blocks for block in submodule(tiny.dit, name)]
+    """Every block of the stack, in the order they run; the model itself if it is skipped as a whole."""
+    lists = [submodule(tiny.dit, name) for name in family_of(tiny.model).blocks]
+    return [block for found in lists for block in children(found).values()] or [tiny.dit]
 
 
 @contextmanager

@@ -105,6 +105,11 @@ def test_another_cache_is_named_before_all_else(decisions: str):
     assert "another step cache (such as EasyCache) is on this model" in told(run)
 
 
+def test_a_check_that_failed_is_told():
+    run = replace(report("cx" * 10, Reason.LIMITED), disturbances=(Disturbance.NOT_REPRODUCED,))
+    assert "a skipped step would not give what its blocks give" in told(run) and "Remove other nodes" in told(run)
+
+
 # Something was skipped, but not as asked
 
 

@@ -1,4 +1,4 @@
-"""What must hold for every architecture. A new family is covered as soon as `tiny.ALL` has a model of it."""
+"""What must hold for every architecture. A new family is covered as soon as `zoo.EVERY` has a model of it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,42 @@ from torch import nn
 from magcache.comfyui.base_model import family_of
 from magcache.comfyui.families import FAMILIES
 from magcache.runtime.recorder import Recorder
+from magcache.server.launch import NEWEST
 
 from .runs import CountingPlan, WatchingPlan, blocks, cached, close, counted, evaluate, sample, steps
-from .tiny import ALL, Tiny, hunyuan_video, noise
+from .tiny import Tiny, hunyuan_video, noise
+from .zoo import EVERY
 
+REFINERS = {"noise_refiner", "context_refiner", "ref_image_refiner", "siglip_refiner"}
 BESIDE = {
+    "AceStepConditionGenerationModel": {"detokenizer.layers", "encoder.lyric_encoder.layers", "encoder.timbre_encoder.layers"},
+    "ACEStepTransformer2DModel": {"lyric_encoder.encoders"},
+    "BooguTransformer2DModel": REFINERS,
     "Chroma": {"distilled_guidance_layer.layers", "distilled_guidance_layer.norms"},
+    "ChromaRadiance": {"distilled_guidance_layer.layers", "distilled_guidance_layer.norms", "nerf_blocks"},
+    "GeneralDIT": {"t_embedder"},
+    "HiDreamImageTransformer2DModel": {"caption_projection"},
     "HunyuanVideo": {"txt_in.individual_token_refiner.blocks"},
+    "Kandinsky5": {"text_transformer_blocks"},
+    "LatentSeqMMFlowModel": {"context_refiner", "noise_refiner", "repo_layers", "context_repo_layers", "noise_repo_layers"},
+    "LensTransformer2DModel": {"txt_norm"},
+    "NextDiT": REFINERS,
+    "NextDiTPixelSpace": {*REFINERS, "dec_net.res_blocks"},
+    "OmniGen2Transformer2DModel": REFINERS,
+    "PidNet": {"pixel_blocks", "lq_proj.output_heads", "lq_proj.gate_modules"},
+    "PixDiT_T2I": {"pixel_blocks"},
+    "SingleStreamDiT": {"txtfusion.refiner_blocks", "txtfusion.layerwise_blocks"},
+    "WanDancerModel": {"music_encoder"},
 }
 """Lists of modules that are no part of the block stack, such as refiners of the text, and run at every step: by class of the model."""
 
 
-def test_every_family_has_a_tiny_model():
-    covered = {family.name for build in ALL.values() if (family := family_of(build().model))}
-    assert covered == {family.name for family in FAMILIES}
+def test_every_family_has_a_tiny_model(pytestconfig: pytest.Config):
+    covered = {family_of(build().model).name for build in EVERY.values()}
+    known = {family.name for family in FAMILIES}
+    assert covered <= known
+    if pytestconfig.getoption("--comfyui-version") == NEWEST:
+        assert covered == known
 
 
 @pytest.mark.parametrize("how", ["unwatched", "watched", "recorded"])
@@ -39,21 +61,27 @@ def test_computing_every_step_gives_the_very_same_picture(tiny: Tiny, how: str):
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_skipped_step_with_an_unchanged_input_changes_nothing(tiny: Tiny, batch: int):
+    if tiny.single and batch > 1:
+        pytest.skip("takes one row at a time")
     model, log = cached(tiny.model, steps("crcr", CountingPlan))
     with counted(blocks(tiny)[0]) as first, counted(blocks(tiny)[-1]) as last:
         seen = evaluate(tiny, model, 4, cfg=3.0, batch=batch)
     assert log.decisions == ["crcr"]
-    assert (first, last) == ([2], [2]), "the blocks must run for the two computed evaluations only"
-    plain = evaluate(tiny, cfg=3.0, batch=batch)[0]
+    with counted(blocks(tiny)[0]) as once:
+        plain = evaluate(tiny, cfg=3.0, batch=batch)[0]
+    assert once[0] == (2 if tiny.single else 1)
+    assert first == last == [2 * once[0]], "the blocks must run for the two computed evaluations only"
     assert plain.std() > 0.01
     assert all(close(each, plain) for each in seen)
 
 
 def test_no_list_of_blocks_runs_on_a_reused_step(tiny: Tiny):
     """A first list that the family leaves out would run, and be right: only slow."""
+    if not family_of(tiny.model).blocks:
+        pytest.skip("the model as a whole does not run")
     ran: set[str] = set()
-    lists = [(path, found) for path, found in tiny.dit.named_modules() if isinstance(found, nn.ModuleList)]
-    hooks = [entry.register_forward_hook(lambda *_, path=path: ran.add(path)) for path, found in lists for entry in found]
+    lists = [(path, found) for path, found in tiny.dit.named_modules() if isinstance(found, nn.ModuleList | nn.ModuleDict)]
+    hooks = [entry.register_forward_hook(lambda *_, path=path: ran.add(path)) for path, found in lists for entry in found.children()]
     model, log = cached(tiny.model, steps("cr", CountingPlan))
     handle = tiny.dit.register_forward_pre_hook(lambda *_: ran.clear())  # What is left in the end is of the reused step.
     try:
@@ -62,7 +90,7 @@ def test_no_list_of_blocks_runs_on_a_reused_step(tiny: Tiny):
         for hook in (*hooks, handle):
             hook.remove()
     assert log.decisions == ["cr"]
-    assert ran == BESIDE.get(type(tiny.dit).__name__, set())
+    assert ran <= BESIDE.get(type(tiny.dit).__name__, set())
 
 
 def test_two_runs_in_a_row_skip_alike(tiny: Tiny):
@@ -82,9 +110,9 @@ def test_batched_and_split_guidance_skip_alike(tiny: Tiny, monkeypatch: pytest.M
     monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "get_free_memory", lambda self, device: 0)
     with counted(blocks(tiny)[0]) as split_calls:
         split = sample(tiny, model, cfg=3.0)
-    assert (batched_calls, split_calls) == ([2], [4])
+    assert (batched_calls, split_calls) == ([4] if tiny.single else [2], [4])
     assert log.decisions == ["crcr", "crcr"]
-    assert close(batched, split, 1e-4)
+    assert close(batched, split, max(1e-4, 1e-5 * float(split.abs().max())))
 
 
 def test_without_guidance_the_decisions_are_the_same(tiny: Tiny):

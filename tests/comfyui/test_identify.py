@@ -13,6 +13,7 @@ import torch
 from comfy.ldm.chroma.model import Chroma
 from comfy.ldm.flux.model import Flux
 from comfy.ldm.hunyuan_video.model import HunyuanVideo
+from comfy.ldm.omnigen.omnigen2 import OmniGen2Transformer2DModel
 from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
 from comfy.ldm.wan.model import CameraWanModel, VaceWanModel, WanModel
 from torch import nn
@@ -40,6 +41,15 @@ def flux(**more: Any) -> nn.Module:
         "guidance_embed": True, "txt_ids_dims": [],
     }  # fmt: skip
     return _empty(Flux, **{**dimensions, **more})
+
+
+@cache
+def flux2() -> nn.Module:
+    return flux(
+        in_channels=128, out_channels=128, vec_in_dim=None, context_in_dim=15360, hidden_size=6144, mlp_ratio=3.0, num_heads=48,
+        axes_dim=(32, 32, 32, 32), theta=2000, patch_size=1, qkv_bias=False, txt_ids_dims=(3,), global_modulation=True, mlp_silu_act=True,
+        ops_bias=False,
+    )  # fmt: skip
 
 
 @cache
@@ -77,6 +87,14 @@ def wan(kind: Callable[..., nn.Module] = WanModel, dim: int = 5120, in_dim: int 
 
 
 @cache
+def omnigen2() -> nn.Module:
+    return _empty(
+        OmniGen2Transformer2DModel, patch_size=2, in_channels=16, hidden_size=2520, num_layers=2, num_refiner_layers=2,
+        num_attention_heads=21, num_kv_heads=7, multiple_of=256, axes_dim_rope=(40, 40, 40), text_feat_dim=2048,
+    )  # fmt: skip
+
+
+@cache
 def vace(dim: int) -> nn.Module:
     return wan(VaceWanModel, dim, model_type="vace", vace_layers=1, vace_in_dim=96)
 
@@ -104,6 +122,8 @@ PUBLISHED: Mapping[str, Callable[[], str | None]] = {
     "hunyuan_video": lambda: identified(hunyuan(), HD),
     "hunyuan_video_544p": lambda: identified(hunyuan(), (1, 16, 33, 68, 120)),
     "hunyuan_video1.5": lambda: identified(hunyuan15(), (1, 32, 31, 45, 80)),
+    "omnigen2_t2i": lambda: identified(omnigen2(), PICTURE),
+    "omnigen2_edit": lambda: identified(omnigen2(), PICTURE, FULL, "reference_latents"),
     "qwen_image": lambda: identified(qwen(), (1, 16, 1, 166, 166)),
     "qwen_image_edit": lambda: identified(qwen(), (1, 16, 1, 128, 128), FULL, "reference_latents"),
     "wan2.1_t2v_1.3B": lambda: identified(wan(dim=1536, model_type="t2v")),
@@ -119,8 +139,6 @@ PUBLISHED: Mapping[str, Callable[[], str | None]] = {
 CHOSEN_BY_HAND = {
     "framepack",  # A transformer of its own, which only other nodes load.
     "framepack_f1",
-    "omnigen2_edit",  # No family yet.
-    "omnigen2_t2i",
     "wan2.2_ti2v_5B_i2v",  # The same weights as text to video; the first picture is part of the latent.
 }
 
@@ -153,11 +171,12 @@ def test_auto_sees_portraits_and_both_experts(expected: str, of: Callable[[], st
     "model",
     [
         lambda: flux(guidance_embed=False),
+        lambda: flux2(),
         lambda: hunyuan(patch_size=(1, 1), hidden_size=3584, num_heads=28, byt5=True),
         lambda: wan(CameraWanModel, model_type="camera", in_dim=32, in_dim_control_adapter=24),
         lambda: wan_t2v().dit,
     ],
-    ids=["flux schnell", "hunyuan_image 2.1", "wan camera", "tiny wan"],
+    ids=["flux schnell", "flux2 dev", "hunyuan_image 2.1", "wan camera", "tiny wan"],
 )
 def test_auto_does_not_take_a_model_for_a_published_one(model: Callable[[], nn.Module]):
     assert identified(model()) is None

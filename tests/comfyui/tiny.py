@@ -1,6 +1,6 @@
-"""A tiny random model of each kind MagCache knows, with what it is sampled with.
+"""How tiny random models are built, with what they are sampled with, and those of the models whose curves were published.
 
-Adding a family means a builder here and its line in `ALL`: everything parametrised over `ALL` covers it then.
+The other kinds are in the files `zoo_….py`; `zoo.EVERY` has them all.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from comfy.ldm.flux.model import Flux
 from comfy.ldm.hunyuan_video.model import HunyuanVideo
 from comfy.ldm.modules.diffusionmodules.mmdit import MMDiT
 from comfy.ldm.wan.model import VaceWanModel, WanModel
+from comfy.nested_tensor import NestedTensor
 from safetensors.torch import save_file
 from torch import nn
 
@@ -42,6 +43,20 @@ class Tiny:
     """Channels of the text."""
     extras: dict[str, Any] = field(default_factory=dict)
     """What a conditioning carries besides its text."""
+    sound: tuple[int, ...] | None = None
+    """Shape of the sound's latent, for a model of video with sound."""
+    single: bool = False
+    """Whether it takes one row at a time only, or never both conditionings in one batch."""
+
+    def noise(self, batch: int, seed: int) -> Any:
+        """Random latents of its kind."""
+        picture = noise(batch, *self.latent, seed=seed)
+        return picture if self.sound is None else NestedTensor([picture, noise(batch, *self.sound, seed=seed + 100)])
+
+    def empty(self, batch: int = 1, size: tuple[int, int] | None = None) -> Any:
+        """A latent of zeros, as ComfyUI's nodes make it; `size` is another height and width."""
+        picture = torch.zeros(batch, *(self.latent if size is None else (*self.latent[:-2], *size)))
+        return picture if self.sound is None else NestedTensor([picture, torch.zeros(batch, *self.sound)])
 
     def conditioning(self, seed: int, tokens: int = 7, **extras: Any) -> list[list[Any]]:
         """As ComfyUI's text encoders return it."""
@@ -60,25 +75,32 @@ class Tiny:
         return self.model.model.diffusion_model
 
 
-def _loaded(kind: Callable[..., nn.Module], seed: int = 0, **dimensions: Any) -> comfy.model_patcher.ModelPatcher:
+class MaskedText(Tiny):
+    """Its text encoder returns a mask, off which the model reads the length of the text."""
+
+    def conditioning(self, seed: int, tokens: int = 7, **extras: Any) -> list[list[Any]]:
+        return Tiny.conditioning(self, seed, tokens, attention_mask=torch.ones(1, tokens, dtype=torch.long), **extras)
+
+
+def loaded(kind: Callable[..., nn.Module], seed: int = 0, **dimensions: Any) -> comfy.model_patcher.ModelPatcher:
     """Through a file and ComfyUI's own loader, which reads the dimensions off the weights."""
-    model = _randomised(kind(dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init, **dimensions), seed)
+    model = randomised(kind(dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init, **dimensions), seed)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         save_file({name: value.contiguous().clone() for name, value in model.state_dict().items()}, path)
         return comfy.sd.load_diffusion_model(str(path))
 
 
-def _built(kind: Callable[..., Any], **dimensions: Any) -> comfy.model_patcher.ModelPatcher:
+def built(kind: Callable[..., Any], **dimensions: Any) -> comfy.model_patcher.ModelPatcher:
     """Without the loader, for models of which it knows one size only."""
     config = kind(dimensions)
     config.set_inference_dtype(torch.float32, None)
     model = config.get_model({}, "", device="cpu")
-    _randomised(model.diffusion_model)
+    randomised(model.diffusion_model)
     return comfy.model_patcher.CoreModelPatcher(model, load_device=CPU, offload_device=CPU)
 
 
-def _randomised(model: nn.Module, seed: int = 0) -> nn.Module:
+def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         values = torch.randn(parameter.shape, generator=generator) * 0.05
@@ -92,9 +114,17 @@ def _randomised(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
+def amplified(model: comfy.model_patcher.ModelPatcher, factor: float, part: str = "") -> comfy.model_patcher.ModelPatcher:
+    """With weights so much larger, all or those of a part, for narrow models whose blocks would hardly be seen in the picture."""
+    for parameter in model.model.diffusion_model.get_submodule(part).parameters():
+        if parameter.ndim > 1:
+            parameter.data *= factor
+    return model
+
+
 @cache
 def _flux_model(guidance: bool) -> comfy.model_patcher.ModelPatcher:
-    return _loaded(
+    return loaded(
         Flux, in_channels=16, out_channels=16, vec_in_dim=64, context_in_dim=96, hidden_size=128, mlp_ratio=4.0, num_heads=1, depth=2,
         depth_single_blocks=2, axes_dim=[16, 56, 56], theta=10000, patch_size=2, qkv_bias=True, guidance_embed=guidance, txt_ids_dims=[],
     )  # fmt: skip
@@ -115,7 +145,7 @@ def flux_kontext() -> Tiny:
 
 @cache
 def chroma() -> Tiny:
-    model = _built(
+    model = built(
         comfy.supported_models.Chroma, image_model="chroma", in_channels=64, out_channels=64, context_in_dim=64, hidden_size=128,
         mlp_ratio=4.0, num_heads=1, depth=2, depth_single_blocks=2, axes_dim=[16, 56, 56], theta=10000, patch_size=2, qkv_bias=True,
         in_dim=64, out_dim=128, hidden_dim=64, n_layers=1, txt_ids_dims=[], vec_in_dim=None,
@@ -125,7 +155,7 @@ def chroma() -> Tiny:
 
 @cache
 def hunyuan_video() -> Tiny:
-    model = _loaded(
+    model = loaded(
         HunyuanVideo, in_channels=16, out_channels=16, vec_in_dim=768, context_in_dim=64, depth=2, depth_single_blocks=2,
         axes_dim=[16, 56, 56], patch_size=[1, 2, 2], hidden_size=128, mlp_ratio=4.0, num_heads=1, theta=256, qkv_bias=True,
         guidance_embed=True, byt5=False, meanflow=False, use_cond_type_embedding=False, vision_in_dim=None, meanflow_sum=False,
@@ -135,7 +165,7 @@ def hunyuan_video() -> Tiny:
 
 @cache
 def hunyuan_video15() -> Tiny:
-    model = _loaded(
+    model = loaded(
         HunyuanVideo, in_channels=65, out_channels=32, vec_in_dim=None, context_in_dim=64, depth=2, depth_single_blocks=0,
         axes_dim=[16, 56, 56], patch_size=[1, 1, 1], hidden_size=128, mlp_ratio=4.0, num_heads=1, theta=256, qkv_bias=True,
         guidance_embed=False, byt5=True, meanflow=False, use_cond_type_embedding=True, vision_in_dim=1152, meanflow_sum=True,
@@ -153,7 +183,7 @@ def _wan(kind: Callable[..., nn.Module], **dimensions: Any) -> comfy.model_patch
         "patch_size": (1, 2, 2), "freq_dim": 256, "text_dim": 4096, "out_dim": 16, "num_heads": 1, "dim": 128, "ffn_dim": 256,
         "num_layers": 3, "qk_norm": True, "cross_attn_norm": True,
     }  # fmt: skip
-    return _loaded(kind, **{**shared, **dimensions})
+    return loaded(kind, **{**shared, **dimensions})
 
 
 @cache
@@ -189,7 +219,7 @@ def wan22_ti2v() -> Tiny:
 
 @cache
 def qwen_image() -> Tiny:
-    model = _built(
+    model = built(
         comfy.supported_models.QwenImage, image_model="qwen_image", in_channels=64, num_layers=3, num_attention_heads=1,
         attention_head_dim=128, joint_attention_dim=64,
     )  # fmt: skip
@@ -203,8 +233,8 @@ def qwen_image_edit() -> Tiny:
 
 @cache
 def sd3() -> Tiny:
-    """Not a family of MagCache's: a transformer it must leave alone."""
-    model = _loaded(
+    """A transformer without a published curve."""
+    model = loaded(
         MMDiT, input_size=None, patch_size=2, in_channels=16, out_channels=16, depth=2, pos_embed_max_size=16, num_patches=256,
         adm_in_channels=64, context_embedder_config={"target": "torch.nn.Linear", "params": {"in_features": 64, "out_features": 128}},
     )  # fmt: skip

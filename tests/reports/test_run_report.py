@@ -66,6 +66,8 @@ def test_to_json():
         "kind": "skipping",
         "curve": "flux",
         "tuned": False,
+        "reuses": "blocks",
+        "predicted_errors": {},
         "steps": 3,
         "evaluations": 3,
         "nfe": 2,

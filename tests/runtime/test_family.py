@@ -40,15 +40,24 @@ def test_the_first_family_that_fits_is_found():
         {"blocks": ("trunk.early", "trunk.missing")},
         {"blocks": ("early", "late")},
         {"blocks": ("trunk.early", "heads")},
-        {"blocks": ()},
         {"streams": (Stream("image", "heads.missing"),)},
         {"streams": (Stream("image", "image"),)},
         {"streams": (FAMILY.streams[0], Stream("sound", "heads.sound.deeper"))},
+        {"streams": (Stream("image", ("heads.missing", "heads.absent")),)},
     ],
     ids=str,
 )
 def test_a_model_that_lacks_a_part_does_not_fit(changes: dict):
     assert not replace(FAMILY, **changes).fits(Model())
+
+
+def test_a_model_without_a_stack_of_blocks_fits_by_its_class():
+    assert replace(FAMILY, blocks=(), streams=()).fits(Model()) and not replace(FAMILY, blocks=(), streams=()).fits(Stranger())
+
+
+def test_one_of_alternative_tails_is_enough():
+    assert replace(FAMILY, streams=(Stream("image", ("heads.missing", "heads.image")),)).fits(Model())
+    assert replace(FAMILY, streams=(Stream("image", None),)).fits(Model())
 
 
 def test_a_block_list_may_be_empty_but_not_all_of_them():

@@ -45,7 +45,7 @@ class Host:
 
     def forward(self, evaluation: Evaluation, keys: Sequence[Hashable] | None, tokens: Tokens, sigma: float) -> torch.Tensor:
         branches = ["cond"] * len(keys or ())
-        return run_forward(evaluation, self.stack, keys, branches, CPU, lambda: self.model(*tokens, sigma))
+        return run_forward(evaluation, self.stack, keys, branches, CPU, lambda _: self.model(*tokens, sigma))
 
     def close(self) -> RunReport:
         return self.session.close()
@@ -253,7 +253,7 @@ def test_a_result_of_another_cache_is_not_corrected():
     evaluation = begin_computed(host.session, 0.7)
     assert evaluation.expected
 
-    def forward() -> torch.Tensor:
+    def forward(_: bool) -> torch.Tensor:
         """The other cache lets the prediction through and skips what is computed."""
         result = model(*inputs(), 0.7)
         model.others = True
@@ -262,7 +262,7 @@ def test_a_result_of_another_cache_is_not_corrected():
     with pytest.raises(StaleResidualError, match="something else took part"):
         run_forward(evaluation, host.stack, ["a", "b"], ["cond", "uncond"], CPU, forward)
     again = host.session.recompute(evaluation, "call")
-    result = run_forward(again, host.stack, ["a", "b"], ["cond", "uncond"], CPU, lambda: model(*inputs(), 0.7))
+    result = run_forward(again, host.stack, ["a", "b"], ["cond", "uncond"], CPU, lambda _: model(*inputs(), 0.7))
     assert torch.equal(result, torch.full((2, 8, 8), 7.0))
     report = host.close()
     assert report.disturbances == (Disturbance.OTHER_CACHE,) and not any(event.corrected for event in report.events)
@@ -273,7 +273,7 @@ def test_an_interrupt_puts_everything_back():
     before = structure(host.model)
     host.evaluate(1.0, (["a", "b"], inputs()))
 
-    def interrupt() -> torch.Tensor:
+    def interrupt(_: bool) -> torch.Tensor:
         raise KeyboardInterrupt
 
     for evaluation in (begin_reused(host.session, 0.9), begin_computed(host.session, 1.0)):

@@ -120,16 +120,30 @@ def test_products_are_those_of_the_branches_that_guidance_composes():
         np.testing.assert_allclose(matrix, products(series[pair[0]], series[pair[1]], unit), rtol=1e-5, atol=1e-6)
 
 
-def test_tokens_of_all_streams_count_alike():
+@pytest.mark.parametrize(("names", "found"), [(("video", "sound"), "sound"), ((), "stream1")])
+def test_streams_share_the_magnitudes_and_have_their_own_products(names: tuple[str, ...], found: str):
     image, sound = residuals(0, (1, 6, 16)), residuals(1, (1, 2, 4))
-    recorder = Recorder()
+    recorder = Recorder(names)
     for sigma, residual in zip(SIGMAS, zip(image, sound, strict=True), strict=True):
         recorder.observe(sigma, "cond", "a", residual)
     curve = recorder.curve("mine", "ltx", {})
     expected = [(6 * one + 2 * other) / 8 for one, other in zip(ratios(image), ratios(sound), strict=True)]
     assert curve.ratios["cond"] == pytest.approx(expected, rel=1e-5)
-    both = products(image, image, 1.0) + products(sound, sound, 1.0)
-    np.testing.assert_allclose(curve.products["cond", "cond"], both / np.diag(both).mean(), rtol=1e-5)
+    assert curve.streams == (found,)
+    np.testing.assert_allclose(curve.products["cond", "cond"], products(image, image), rtol=1e-5)
+    np.testing.assert_allclose(curve.products[f"{found}:cond", f"{found}:cond"], products(sound, sound), rtol=1e-5)
+
+
+def test_a_stream_without_tokens_is_left_out():
+    """A video model with sound may be asked for a silent video, or for sound alone."""
+    image, nothing = residuals(0, (1, 6, 16)), torch.zeros(1, 0, 4)
+    for residual in ([(one, nothing) for one in image], [(nothing, one) for one in image]):
+        recorder = Recorder(("video", "sound"))
+        for sigma, pair in zip(SIGMAS, residual, strict=True):
+            recorder.observe(sigma, "cond", "a", pair)
+        curve = recorder.curve("mine", "ltx", {})
+        assert not curve.streams
+        np.testing.assert_allclose(curve.products["cond", "cond"], products(image, image), rtol=1e-5)
 
 
 def test_large_residuals_are_sampled():
@@ -140,7 +154,7 @@ def test_large_residuals_are_sampled():
     curve = recorder.curve("mine", "flux", {})
     np.testing.assert_allclose(curve.products["cond", "cond"], products(series, series), rtol=0.02)
     (kept,) = recorder._series.values()
-    assert all(sample.nbytes <= 2**18 for sample in kept.samples) and kept.sizes.shape == (5000,)
+    assert all(sample.nbytes <= 2**18 for sample in kept.samples[""]) and kept.sizes.shape == (5000,)
 
 
 def test_observing_reads_nothing_from_the_device(monkeypatch: pytest.MonkeyPatch):
@@ -214,9 +228,9 @@ def test_no_residual_is_kept():
     recorder, series = Recorder(), residuals(9)
     record(recorder, series)
     (kept,) = recorder._series.values()
-    own = {tensor.untyped_storage().data_ptr() for tensor in (kept.sizes, *kept.samples, *kept.ratios)}
+    own = {tensor.untyped_storage().data_ptr() for tensor in (kept.sizes, *kept.samples[""], *kept.ratios)}
     assert own.isdisjoint(residual.untyped_storage().data_ptr() for residual in series), "nor a view of one"
-    assert sum(sample.nbytes for sample in kept.samples) == sum(residual.nbytes for residual in series), "but all of these small ones"
+    assert sum(sample.nbytes for sample in kept.samples[""]) == sum(residual.nbytes for residual in series), "but all of these small ones"
 
 
 def test_the_sigmas_seen_so_far():

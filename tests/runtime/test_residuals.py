@@ -75,22 +75,33 @@ def test_a_batch_is_split_into_its_rows():
 
 def test_a_weighted_sum():
     one, other = rows(2), rows(2, first=100)
-    found = combine([(one, 1.5), (other, -0.5)])
+    found = combine([(one, (1.5,)), (other, (-0.5,))])
     assert all(torch.allclose(sum_, 1.5 * a - 0.5 * b) for sum_, a, b in zip(found, one, other, strict=True))
     assert equal(one, rows(2)), "what is added up is not changed"
-    assert equal(combine([(one, 1.0), (other, 1.0)]), tuple(a + b for a, b in zip(one, other, strict=True)))
+    assert equal(combine([(one, (1.0,)), (other, (1.0,))]), tuple(a + b for a, b in zip(one, other, strict=True)))
     assert equal(one, rows(2)), "not even the one of weight 1"
+
+
+def test_each_stream_has_its_own_weights():
+    one, other = rows(2), rows(2, first=90)
+    image, sound = combine([(one, (1.5, 1.0)), (other, (-0.5, 0.0))])
+    assert torch.allclose(image, 1.5 * one[0] - 0.5 * other[0])
+    assert sound is one[1], "held, hence not touched"
+    both = combine([(one, (1.5,)), (other, (-0.5,))])
+    assert torch.allclose(both[1], 1.5 * one[1] - 0.5 * other[1]), "a single weight is that of all streams"
+    none = combine([(one, (1.0, 0.0)), (other, (1.0, 0.0))])
+    assert not none[1].any()
 
 
 def test_a_held_residual_is_not_touched():
     whole = rows(2)
-    assert all(one is other for one, other in zip(combine([(whole, 1.0)]), whole, strict=True))
+    assert all(one is other for one, other in zip(combine([(whole, (1.0,))]), whole, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_weighted_sum_keeps_its_type(dtype: torch.dtype):
     half = tuple(stream.to(dtype) for stream in rows(2))
-    assert {stream.dtype for stream in combine([(half, 1.5), (half, -0.5)])} == {dtype}
+    assert {stream.dtype for stream in combine([(half, (1.5,)), (half, (-0.5,))])} == {dtype}
 
 
 def test_what_is_on_the_cpu_stays_there():

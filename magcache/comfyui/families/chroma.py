@@ -8,4 +8,5 @@ CHROMA = Family(
     blocks=("double_blocks", "single_blocks"),
     streams=(Stream("img", tail="final_layer"),),
     identify=lambda facts: "chroma" if facts.config.get("hidden_size", 3072) == 3072 else None,
+    models=("Chroma1-HD", "Chroma1-Base"),
 )

@@ -15,4 +15,8 @@ FLUX = Family(
     blocks=("double_blocks", "single_blocks"),
     streams=(Stream("img", tail="final_layer"),),
     identify=identify,
-)
+    models=(
+        "FLUX.1 dev", "FLUX.1 schnell", "FLUX.1 Krea", "FLUX.1 Kontext", "FLUX.1 Fill", "FLUX.1 Redux", "FLUX.2 dev", "FLUX.2 klein",
+        "LongCat-Image", "Ovis-Image",
+    ),
+)  # fmt: skip

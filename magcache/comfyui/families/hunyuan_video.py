@@ -20,4 +20,5 @@ HUNYUAN_VIDEO = Family(
     blocks=("double_blocks", "single_blocks"),
     streams=(Stream("img", tail="final_layer"),),
     identify=identify,
+    models=("HunyuanVideo", "HunyuanVideo I2V", "HunyuanVideo 1.5", "SkyReels V1", "HunyuanImage 2.1", "HunyuanImage 2.1 Refiner"),
 )

@@ -15,4 +15,5 @@ QWEN_IMAGE = Family(
     blocks=("transformer_blocks",),
     streams=(Stream("hidden_states", tail="norm_out"),),
     identify=identify,
+    models=("Qwen-Image", "Qwen-Image-2512", "Qwen-Image-Edit", "Qwen-Image-Edit 2509", "Qwen-Image-Edit 2511", "Qwen-Image-Layered"),
 )

@@ -8,7 +8,6 @@ from ...curves.curve import check_name
 from ...runtime.calibration_mode import ALIASES, CalibrationMode
 from ...runtime.run_setup import AUTO
 from ..attach import attached
-from ..base_model import known_family
 from ..curve_folders import curve_store
 from ..notify import Notifier, node_id
 
@@ -62,7 +61,6 @@ class MagCacheCalibration(io.ComfyNode):
     @classmethod
     def execute(cls, model, model_type, name="", average=False, thorough=False) -> io.NodeOutput:
         name = check_name(name.strip()) if name.strip() else ""
-        known_family(model)
         mode = CalibrationMode(model_type, name, average, thorough, Notifier(node_id(cls)).calibrated)
         return io.NodeOutput(attached(model, mode, node_id(cls)))
 

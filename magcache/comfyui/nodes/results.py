@@ -18,7 +18,6 @@ from ...errors import PictureError
 from ...reports.comparison import Comparison, side_by_side
 from ...reports.figure import figure, message
 from ...reports.metrics import Picture, lpips_here
-from ..base_model import family_of
 from ..notify import advice, node_id, show
 from ..patch import patch_of
 
@@ -132,8 +131,6 @@ def _why_no_run(model: Any) -> str:
             "There is no MagCache on this model. Connect the model that comes out of a MagCache node. "
             "A MagCache node that is switched off (speedup 1, magcache_thresh 0 or magcache_K 0) takes MagCache off the model."
         )
-    if family_of(model) is None:
-        return "MagCache does not know the architecture of this model yet, so it ran in full."
     return (
         "No sampling with this model has ended yet. Connect 'after' to an output of the sampler that uses the model, and run the workflow."
     )

@@ -1,0 +1,96 @@
+"""Models of pictures with a class of their own, and the videos that two of these classes make as well."""
+
+from ...runtime.family import Family, Stream
+
+BOOGU = Family(
+    name="boogu",
+    classes=("BooguTransformer2DModel",),
+    blocks=("double_stream_layers", "single_stream_layers"),
+    streams=(Stream("img_hidden_states", tail="norm_out"),),  # The text joins in front of the picture on the way, and is dropped after it.
+    models=("Boogu-Image",),
+)
+
+KREA2 = Family(
+    name="krea2",
+    classes=("SingleStreamDiT",),
+    blocks=("blocks",),
+    streams=(Stream("x", tail="last"),),
+    models=("Krea 2",),
+)
+
+ERNIE_IMAGE = Family(
+    name="ernie_image",
+    classes=("ErnieImageModel",),
+    blocks=("layers",),
+    streams=(Stream("x", tail="final_norm"),),
+    models=("ERNIE-Image",),
+)
+
+IDEOGRAM4 = Family(
+    name="ideogram4",
+    classes=("Ideogram4Transformer2DModel",),
+    blocks=("layers",),
+    streams=(Stream("x", tail="final_layer"),),
+    models=("Ideogram 4",),
+)
+
+LENS = Family(
+    name="lens",
+    classes=("LensTransformer2DModel",),
+    blocks=("transformer_blocks",),
+    streams=(Stream("hidden_states", tail="norm_out"),),
+    models=("Lens",),
+)
+
+MAGE_FLOW = Family(
+    name="mage_flow",
+    classes=("MageFlowTransformer2DModel",),
+    blocks=("transformer_blocks",),
+    streams=(Stream("hidden_states", tail="norm_out"),),
+    models=("Mage-Flow",),
+)
+
+JOYIMAGE = Family(
+    name="joyimage",
+    classes=("JoyImageTransformer3DModel",),
+    blocks=("double_blocks",),
+    streams=(Stream("hidden_states", tail="norm_out", align="start"),),  # Reference pictures follow the picture and are dropped.
+    models=("JoyImage-Edit",),
+)
+
+PIXELDIT = Family(
+    name="pixeldit",
+    classes=("PixDiT_T2I",),
+    blocks=("patch_blocks",),  # The few blocks of pixels after them take what these make as their condition.
+    streams=(Stream("x", tail=None),),
+    models=("PixelDiT", "PiD"),
+)
+
+COSMOS_PREDICT2 = Family(
+    name="cosmos_predict2",
+    classes=("MiniTrainDIT",),
+    blocks=("blocks",),
+    streams=(Stream("x_B_T_H_W_D", tail="final_layer"),),
+    models=("Cosmos Predict2", "Anima"),
+)
+
+KANDINSKY5 = Family(
+    name="kandinsky5",
+    classes=("Kandinsky5",),
+    blocks=("visual_transformer_blocks",),
+    streams=(Stream("visual_embed", tail="out_layer"),),
+    models=("Kandinsky 5.0 Video", "Kandinsky 5.0 Image"),
+)
+
+PICTURES: tuple[Family, ...] = (
+    BOOGU,
+    KREA2,
+    ERNIE_IMAGE,
+    IDEOGRAM4,
+    LENS,
+    MAGE_FLOW,
+    JOYIMAGE,
+    PIXELDIT,
+    COSMOS_PREDICT2,
+    KANDINSKY5,
+)

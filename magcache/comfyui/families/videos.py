@@ -1,0 +1,72 @@
+"""Models of video, some of them with sound."""
+
+from ...runtime.family import Family, Stream
+from .wan import WAN
+
+WAN_DANCER = Family(
+    name="wan_dancer",
+    classes=("WanDancerModel",),
+    blocks=("blocks",),
+    streams=(Stream("x", tail=("head", "head_global")),),  # One for 30 frames a second, the other for keyframes.
+    refuses=WAN.refuses,
+    models=("WanDancer",),
+)
+"""Stands in front of the other Wan models, which it is derived from."""
+
+LTX2 = Family(
+    name="ltx2",
+    classes=("LTXAVModel",),
+    blocks=("transformer_blocks",),
+    streams=(
+        Stream("x", tail="norm_out", index=0, name="video"),
+        Stream("x", tail="audio_norm_out", index=1, name="sound"),  # A reference for the voice may stand in front.
+    ),
+    models=("LTX-2", "LTX-2.3"),
+)
+"""Stands in front of LTXV, which it is derived from."""
+
+LTXV = Family(
+    name="ltxv",
+    classes=("LTXVModel",),
+    blocks=("transformer_blocks",),
+    streams=(Stream("x", tail="norm_out"),),
+    models=("LTX-Video 2B", "LTX-Video 13B"),
+)
+
+COSMOS = Family(
+    name="cosmos",
+    classes=("GeneralDIT",),
+    blocks=("blocks",),
+    # The tokens are (frames, height, width, rows, channels). The forward asks the first block for this layout: one must be there.
+    streams=(Stream("x", tail=None, batch=3),),
+    models=("Cosmos 1 Text2World", "Cosmos 1 Video2World"),
+)
+
+MOCHI = Family(
+    name="mochi",
+    classes=("AsymmDiTJoint",),
+    blocks=("blocks",),
+    streams=(Stream("x", tail="final_layer"),),
+    models=("Mochi 1",),
+)
+
+COGVIDEOX = Family(
+    name="cogvideox",
+    classes=("CogVideoXTransformer3DModel",),
+    blocks=("blocks",),
+    streams=(Stream("hidden_states", tail="norm_final"),),
+    models=("CogVideoX 2B", "CogVideoX 5B", "CogVideoX 1.5 5B"),
+)
+
+MINIMAX_H3 = Family(
+    name="minimax_h3",
+    classes=("MiniMaxH3Model",),
+    blocks=("blocks",),
+    streams=(  # Text, references, sound and video are one sequence, without a batch.
+        Stream("x", tail="final_layer", segment=2, name="video"),
+        Stream("x", tail="final_layer", segment=3, name="sound"),
+    ),
+    models=("MiniMax H3",),
+)
+
+VIDEOS: tuple[Family, ...] = (WAN_DANCER, LTX2, LTXV, COSMOS, MOCHI, COGVIDEOX, MINIMAX_H3)
