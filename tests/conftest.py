@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from _pytest.mark.expression import Expression
 
-from magcache.server.launch import FLOOR, NEWEST
+from magcache.server.launch import NEWEST, VERSIONS
 
 _HERE = Path(__file__).parent
 _MARKERS = {
@@ -20,12 +20,13 @@ _MARKERS = {
     "browser": (),
     "fuzz": (),
 }
-_OTHERWISE = {"test_browser.py": "browser", "test_floor_version.py": "comfyui", "test_fuzz.py": "fuzz"}
+_OTHERWISE = {"test_browser.py": "browser", "test_other_versions.py": "comfyui", "test_fuzz.py": "fuzz"}
 """Files that need something else than their folder's others."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--comfyui-version", default=NEWEST, choices=[NEWEST, FLOOR], help="The pinned ComfyUI that tests/comfyui run in.")
+    parser.addoption("--comfyui-version", default=NEWEST, choices=VERSIONS, help="The pinned ComfyUI that tests/comfyui run in.")
+    parser.addoption("--random-runs", default=40, type=int, help="How many combinations test_random_combinations.py tries.")
     parser.addoption("--screenshots", action="store_true", help="Renew the screenshots of the docs in assets/screenshots.")
 
 

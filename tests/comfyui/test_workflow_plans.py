@@ -6,6 +6,8 @@ from typing import Any
 
 import comfy.samplers
 import pytest
+from comfy_extras.nodes_flux import Flux2Scheduler
+from comfy_extras.nodes_lt import EmptyLTXVLatentVideo, LTXVScheduler
 from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow, ModelSamplingSD3
 
 from magcache.comfyui.curve_folders import curve_store
@@ -13,7 +15,8 @@ from magcache.planning.threshold import plan_by_threshold
 from magcache.settings import ThresholdSettings
 from tools.workflows.collection import workflows
 from tools.workflows.graph import Node, Workflow, source
-from tools.workflows.plans import runs, samplers, sigmas
+from tools.workflows.plans import model_path, runs, samplers, sigmas
+from tools.workflows.schedules import from_node
 
 from .tiny import ALL, CPU
 
@@ -24,14 +27,13 @@ WORKFLOWS = {workflow.title: workflow for workflow in workflows()}
 
 def on_the_way(sampler: Node, kind: str) -> Node | None:
     """The node of a `kind` that the sampler's model passes through; None if there is none."""
-    node = source(sampler.inputs["model"])
-    while node is not None and not node.kind.startswith(kind):
-        node = source(node.inputs["model"]) if "model" in node.inputs else None
-    return node
+    return next((node for node in model_path(sampler) if node.kind.startswith(kind)), None)
 
 
 def sigmas_in_comfyui(sampler: Node, family: str) -> list[float]:
-    """The sigmas with which KSampler or KSamplerAdvanced samples, with the closing one."""
+    """The sigmas with which a sampler samples, with the closing one."""
+    if sampler.kind == "SamplerCustomAdvanced":
+        return sigmas_of_node(source(sampler.inputs["sigmas"]))
     model = ALL[TINY[family]]().model
     inputs: dict[str, Any] = sampler.inputs
     shifted = on_the_way(sampler, "ModelSampling")
@@ -41,6 +43,26 @@ def sigmas_in_comfyui(sampler: Node, family: str) -> list[float]:
     names = {"sampler": inputs["sampler_name"], "scheduler": inputs["scheduler"]}
     found = comfy.samplers.KSampler(model, inputs["steps"], CPU, denoise=1.0, **names).sigmas.tolist()
     return found[inputs.get("start_at_step", 0) : inputs.get("end_at_step", inputs["steps"]) + 1]
+
+
+def sigmas_of_node(node: Node | None) -> list[float]:
+    """What a scheduler that is a node of its own gives in ComfyUI."""
+    assert node is not None
+    inputs: dict[str, Any] = dict(node.inputs)
+    if node.kind == "Flux2Scheduler":
+        return Flux2Scheduler.execute(**inputs).args[0].tolist()
+    latent = source(inputs["latent"])
+    assert node.kind == "LTXVScheduler" and latent is not None
+    defaults = {each.id: each.default for each in LTXVScheduler.define_schema().inputs if hasattr(each, "default")}
+    size: dict[str, Any] = {"batch_size": 1, **latent.inputs}
+    return LTXVScheduler.execute(**{**defaults, **inputs, "latent": EmptyLTXVLatentVideo.execute(**size).args[0]}).args[0].tolist()
+
+
+@pytest.mark.parametrize("steps", [8, 20, 50])
+@pytest.mark.parametrize("size", [512, 1024, 1536])
+def test_flux2_is_sampled_at_the_levels_of_its_size(steps: int, size: int):
+    node = Node("Flux2Scheduler", None, {"steps": steps, "width": size, "height": size})
+    assert from_node(node) == pytest.approx(sigmas_of_node(node)[:-1], abs=1e-5)
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS.keys())

@@ -77,7 +77,7 @@ def _inputs(name: str, declared: list[Any], optional: bool) -> Iterator[Input]:
     kind = options["template"]["allowed_types"] if kind == "COMFY_MATCHTYPE_V3" else kind
     names = [choice["key"] if isinstance(choice, dict) else choice for choice in choices]
     default = options.get("default", names[0] if names else None)
-    widget = kind in _WIDGETS and not options.get("forceInput")
+    widget = options.get("widgetType", kind) in _WIDGETS and not options.get("forceInput")
     yield Input(name, kind, widget, optional, default, multiline=bool(options.get("multiline")))
     if control := options.get("control_after_generate"):
         control = "randomize" if control is True else control

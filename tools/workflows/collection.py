@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tools.workflows import general, image, video, wan22
+from tools.workflows import calibrating, general, image, video, wan22
 from tools.workflows.catalogue import NOTE
 from tools.workflows.graph import Group, Workflow
 from tools.workflows.notes import note
@@ -21,6 +21,9 @@ _DESCRIPTIONS: tuple[Callable[[], Workflow], ...] = (
     image.chroma_calibration,
     image.qwen_image,
     image.qwen_image_edit,
+    calibrating.flux2,
+    calibrating.z_image,
+    calibrating.qwen_image_edit_2511,
     video.hunyuan_video,
     video.hunyuan_video_15,
     video.wan21_t2v,
@@ -28,6 +31,7 @@ _DESCRIPTIONS: tuple[Callable[[], Workflow], ...] = (
     video.wan21_vace,
     wan22.wan22_t2v,
     wan22.wan22_i2v,
+    calibrating.ltx2,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools.workflows import models
 from tools.workflows.graph import Group, Node, Value, Workflow
-from tools.workflows.parts import save_picture
+from tools.workflows.parts import AUTO_HINT, save_picture
 
 _FAMILIES = "Flux, Chroma, HunyuanVideo, Wan and Qwen-Image"
 _OWN_MODEL = (
@@ -19,11 +19,7 @@ _STEPS = 28
 
 
 def any_model() -> Workflow:
-    hint = (
-        "The first run of a model measures it and is not faster yet; the calibration is kept in `models/magcache`. "
-        f"For more speed raise `speedup`, for more quality lower it; 1 switches it off.\n\n{_OWN_MODEL}"
-    )
-    flow = Workflow("Any model at twice the speed", "MagCache Auto", hint)
+    flow = Workflow("Any model at twice the speed", "MagCache Auto", f"{AUTO_HINT}\n\n{_OWN_MODEL}")
     model, clip, vae = _load(flow)
     positive, negative = _prompt(flow, clip)
     model = flow.group("MagCache").add("MagCacheAuto", model=model, speedup=2.0)

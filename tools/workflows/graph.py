@@ -72,6 +72,8 @@ class Workflow:
     """A few words for the thumbnail."""
     hint: str
     """Markdown that ends the note, after the files and the plan."""
+    curve: str = "flux"
+    """The shipped curve from which the plan of MagCache Auto is shown. In ComfyUI it plans from what it measures."""
     groups: list[Group] = field(default_factory=list[Group])
 
     def group(self, title: str, *, below: bool = False) -> Group:

@@ -7,6 +7,8 @@ _WAN21 = "https://huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/ma
 _WAN22 = "https://huggingface.co/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files"
 _HUNYUAN = "https://huggingface.co/Comfy-Org/HunyuanVideo_repackaged/resolve/main/split_files"
 _HUNYUAN15 = "https://huggingface.co/Comfy-Org/HunyuanVideo_1.5_repackaged/resolve/main/split_files"
+_FLUX2 = "https://huggingface.co/Comfy-Org/flux2-dev/resolve/main/split_files"
+_Z_IMAGE_TURBO = "https://huggingface.co/Comfy-Org/z_image_turbo/resolve/main/split_files"
 _QWEN = "https://huggingface.co/Comfy-Org/Qwen-Image_ComfyUI/resolve/main/split_files"
 
 FLUX_ALL_IN_ONE = ModelFile("checkpoints", "https://huggingface.co/Comfy-Org/flux1-dev/resolve/main/flux1-dev-fp8.safetensors")
@@ -53,3 +55,24 @@ QWEN_EDIT = ModelFile(
 )
 QWEN_TEXT = ModelFile("text_encoders", f"{_QWEN}/text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors")
 QWEN_VAE = ModelFile("vae", f"{_QWEN}/vae/qwen_image_vae.safetensors")
+QWEN_EDIT_2511 = ModelFile(
+    "diffusion_models",
+    "https://huggingface.co/Comfy-Org/Qwen-Image-Edit_ComfyUI/resolve/main/split_files/diffusion_models/"
+    "qwen_image_edit_2511_bf16.safetensors",
+)
+
+FLUX2 = ModelFile("diffusion_models", f"{_FLUX2}/diffusion_models/flux2_dev_fp8mixed.safetensors")
+FLUX2_TEXT = ModelFile("text_encoders", f"{_FLUX2}/text_encoders/mistral_3_small_flux2_bf16.safetensors")
+FLUX2_VAE = ModelFile("vae", f"{_FLUX2}/vae/flux2-vae.safetensors")
+
+Z_IMAGE = ModelFile(
+    "diffusion_models", "https://huggingface.co/Comfy-Org/z_image/resolve/main/split_files/diffusion_models/z_image_bf16.safetensors"
+)
+Z_IMAGE_TEXT = ModelFile("text_encoders", f"{_Z_IMAGE_TURBO}/text_encoders/qwen_3_4b.safetensors")
+Z_IMAGE_VAE = ModelFile("vae", f"{_Z_IMAGE_TURBO}/vae/ae.safetensors")
+
+LTX2 = ModelFile("checkpoints", "https://huggingface.co/Lightricks/LTX-2/resolve/main/ltx-2-19b-dev-fp8.safetensors")
+LTX2_TEXT = ModelFile(
+    "text_encoders",
+    "https://huggingface.co/Comfy-Org/ltx-2/resolve/main/split_files/text_encoders/gemma_3_12B_it_fp4_mixed.safetensors",
+)

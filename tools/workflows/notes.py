@@ -16,7 +16,7 @@ def note(workflow: Workflow, runs: Sequence[WorkflowRun]) -> str:
 
 def _files(workflow: Workflow) -> Iterator[str]:
     """A paragraph with the files and their folders."""
-    files = list(workflow.files())
+    files = list(dict.fromkeys(workflow.files()))
     if not files:
         yield "The model comes with MagCache: there is nothing to download, and a GPU is not needed."
         return

@@ -7,6 +7,10 @@ from tools.workflows.graph import Group, Node, Value
 
 RULE_HINT = "For more quality lower `magcache_thresh` or `magcache_K`, for more speed raise them; a threshold of 0 switches MagCache off."
 LORA_HINT = "LoRA loaders go between *Load Diffusion Model* and *MagCache*."
+AUTO_HINT = (
+    "The first run of a model measures it and is not faster yet; the calibration is kept in `models/magcache`. "
+    "For more speed raise `speedup`, for more quality lower it; 1 switches it off."
+)
 
 
 def magcache(group: Group, model: Node, curve: str) -> Node:
@@ -25,7 +29,7 @@ def save_picture(group: Group, latent: Value, vae: Value, name: str) -> None:
     group.add("SaveImage", images=picture, filename_prefix=f"MagCache/{name}")
 
 
-def save_video(group: Group, frames: Node, fps: int, name: str) -> None:
-    """Nodes that save frames as a video under MagCache/`name`."""
-    video = group.add("CreateVideo", images=frames, fps=fps)
+def save_video(group: Group, frames: Node, fps: int, name: str, sound: Node | None = None) -> None:
+    """Nodes that save frames as a video, with its sound if it has one, under MagCache/`name`."""
+    video = group.add("CreateVideo", images=frames, fps=fps, **({"audio": sound} if sound else {}))
     group.add("SaveVideo", video=video, filename_prefix=f"MagCache/{name}")
