@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -27,6 +28,7 @@ from ..runtime.session import Evaluation, ReusedEvaluation, Session
 from ..settings import CacheDevice
 from .base_model import family_of
 from .curve_folders import curve_store
+from .half_run import without_traces
 from .history import RunHistory
 from .keys import branch_of, composition, member_keys, window_of
 from .modes import run_facts
@@ -191,7 +193,8 @@ class MagCachePatch:
 
         def model(skips: bool) -> Any:
             # Without blocks there is nothing that a ControlNet could act on. Some models write into their options.
-            return executor(x, t, c_concat, c_crossattn, None if skips else control, dict(visible), **kwargs)
+            with without_traces(visible) if skips else nullcontext():
+                return executor(x, t, c_concat, c_crossattn, None if skips else control, dict(visible), **kwargs)
 
         stack = run.stack(executor.class_obj) if run and present else None
         if present is None or stack is None or stack.family.refuses(options):
