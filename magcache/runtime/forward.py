@@ -106,10 +106,8 @@ def _check(
         log.debug("MagCache checks a later step instead: %s.", reason)
         stack.checked = False
         return
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
-        if isinstance(stack, BlockStack):
-            raise
-        log.debug("MagCache guessed wrongly how a %s is built: %s.", stack.family.name, error)
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError):
+        log.debug("MagCache runs a %s in full, because it cannot run without its blocks.", stack.family.name, exc_info=True)
         session.disturb(Disturbance.NOT_REPRODUCED)
         return
     holds = same_tokens(stack.strayed(), result.device)

@@ -280,3 +280,68 @@ def test_an_interrupt_puts_everything_back():
         with pytest.raises(KeyboardInterrupt):
             run_forward(evaluation, host.stack, ["a", "b"], ["cond", "uncond"], CPU, interrupt)
         assert structure(host.model) == before
+
+
+# The check of the model's description, once a run
+
+
+class Fragile(Model):
+    """Fails without its blocks, or does something between them and its tails."""
+
+    way = ""
+
+    def forward(self, image: torch.Tensor, sound: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        if self.way == "fails" and not len(self.trunk.late):
+            raise ValueError("no blocks")
+        if self.way == "depends" and not len(self.trunk.late):
+            image = image * 1.01
+        return super().forward(image, sound, scale)
+
+
+@pytest.mark.parametrize("way", ["fails", "depends"])
+def test_a_model_that_is_not_what_its_family_says_runs_in_full(way: str):
+    model = Fragile()
+    model.way = way
+    host = Host(plan("crr"), model)
+    before = structure(model)
+    results = [one(host.evaluate(sigma, (["a", "b"], inputs()))) for sigma in (1.0, 0.9, 0.8)]
+    report = host.close()
+    assert report.disturbances == (Disturbance.NOT_REPRODUCED,) and report.reused == 0 and report.refused == 2
+    assert all(torch.equal(result, model(*inputs(), sigma)) for result, sigma in zip(results, (1.0, 0.9, 0.8), strict=True))
+    assert structure(model) == before
+
+
+def test_the_check_is_one_skipped_forward_a_run():
+    host = Host(plan("ccrc"))
+    forwards: list[bool] = []
+    host.model.register_forward_pre_hook(lambda *_: forwards.append(bool(len(host.model.trunk.late))))
+    for sigma in host.session.plan.sigmas:
+        host.evaluate(sigma, (["a", "b"], inputs()))
+    assert forwards == [True, False, True, False, True], "computed and checked, computed, reused, computed"
+    assert not host.close().disturbances
+
+
+def test_a_run_without_reuse_is_not_checked():
+    host = Host(plan("ccc"))
+    forwards: list[None] = []
+    host.model.register_forward_pre_hook(lambda *_: forwards.append(None))
+    for sigma in host.session.plan.sigmas:
+        host.evaluate(sigma, (["a", "b"], inputs()))
+    assert len(forwards) == 3
+
+
+def test_a_check_whose_residual_does_not_fit_is_made_at_a_later_step():
+    """Such as where a patch drops reference tokens after the first step."""
+
+    class Dropping(Model):
+        forwards = 0
+
+        def forward(self, image: torch.Tensor, sound: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+            self.forwards += 1
+            return super().forward(image if self.forwards == 1 else image[:, 1:], sound, scale)
+
+    host = Host(plan("ccrr"), Dropping())
+    for sigma in host.session.plan.sigmas:
+        host.evaluate(sigma, (["a", "b"], inputs()))
+    report = host.close()
+    assert report.reused == 2 and not report.disturbances
