@@ -113,14 +113,13 @@ class BlockStack:
             for watch in self._watches:
                 watch.reused = None
 
-    def strayed(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """After a watched forward and a skipped one within it: what each residual was taken from, and what it was added to."""
-        pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
-        for watch in self._watches:
-            if watch.first is not None and watch.unchanged is not None:
-                both = shared(watch.first, watch.unchanged, watch.stream)
-                pairs.extend([both] if both is not None else [])
-        return pairs
+    def met(self) -> list[tuple[torch.Tensor, torch.Tensor] | None]:
+        """After a watched forward and a skipped one within it: for each stream the tokens that its residual was taken from, and those
+        that it was added to; None if the skipped forward showed none that fit."""
+        return [
+            None if watch.first is None or watch.unchanged is None else shared(watch.first, watch.unchanged, watch.stream)
+            for watch in self._watches
+        ]
 
 
 def _present(model: nn.Module, paths: Sequence[str]) -> Sequence[str]:

@@ -110,5 +110,5 @@ def _check(
         log.debug("MagCache runs a %s in full, because it cannot run without its blocks.", stack.family.name, exc_info=True)
         session.disturb(Disturbance.NOT_REPRODUCED)
         return
-    holds = same_tokens(stack.strayed(), result.device)
+    holds = same_tokens(stack.met(), result.device)
     session.expect(Verdict(holds & same_output(result, again, residual[0].dtype) if stack.compares_outputs else holds))

@@ -32,13 +32,13 @@ class Verdict:
         return bool(holds.numpy())
 
 
-def same_tokens(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], device: torch.device) -> torch.Tensor:
-    """Whether both tensors of each pair are equal but for rounding, as a tensor."""
-    pairs = [pair for pair in pairs if pair[0].numel()]  # A video without sound has a stream without tokens.
-    if not pairs:
-        return torch.ones((), dtype=torch.bool, device=device)
-    eps = max(torch.finfo(tensor.dtype).eps for pair in pairs for tensor in pair)
-    units = [(one - other).abs().max() / (one.abs().max() + other.abs().max()).clamp_min(1e-30) for one, other in pairs]
+def same_tokens(pairs: Sequence[tuple[torch.Tensor, torch.Tensor] | None], device: torch.device) -> torch.Tensor:
+    """Whether both tensors of each pair are equal but for rounding, as a tensor. None stands for a pair that does not fit together."""
+    found = [pair for pair in pairs if pair is not None and pair[0].numel()]  # A video without sound has a stream without tokens.
+    if None in pairs or not found:
+        return torch.tensor(None not in pairs, device=device)
+    eps = max(torch.finfo(tensor.dtype).eps for pair in found for tensor in pair)
+    units = [(one - other).abs().max() / (one.abs().max() + other.abs().max()).clamp_min(1e-30) for one, other in found]
     return torch.stack([unit.float() for unit in units]).max() <= _UNITS_OF_ROUNDING * eps
 
 

@@ -58,9 +58,9 @@ class UnknownStack:
             raise StaleResidualError("the model was not watched yet")
         return self.found.skipped(residual)
 
-    def strayed(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """See `BlockStack.strayed`."""
-        return self.found.strayed() if isinstance(self.found, BlockStack) else []
+    def met(self) -> list[tuple[torch.Tensor, torch.Tensor] | None]:
+        """See `BlockStack.met`."""
+        return self.found.met() if isinstance(self.found, BlockStack) else []
 
     def take(self, capture: PredictionCapture, forward: Callable[[], Any]) -> Any:
         """Run `forward` for the first time and find out what can be skipped."""

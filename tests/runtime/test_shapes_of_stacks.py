@@ -280,8 +280,34 @@ def test_what_a_skip_hands_to_the_tail_is_compared_with_what_entered_the_blocks(
             assert capture.residual is not None
             with stack.skipped(capture.residual):
                 model(x)
-            return bool(same_tokens(stack.strayed(), x.device))
+            return bool(same_tokens(stack.met(), x.device))
 
     for shape, (build, description) in SHAPES.items():
         assert held(build(), description, tokens(1)), shape
     assert not held(Between(False), family(Stream("x", "norm")), tokens(1))
+
+
+@torch.no_grad()
+def test_a_tail_that_a_skipped_forward_does_not_call_fails_the_check():
+    class Shy(TwoHeads):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) if len(self.blocks) else x
+
+    model = Shy(False)
+    stack = BlockStack(model, family(Stream("x", "norm")))
+    with stack.watched() as capture:
+        model(tokens(1))
+        assert capture.residual is not None
+        with stack.skipped(capture.residual):
+            model(tokens(1))
+        assert not same_tokens(stack.met(), torch.device("cpu"))
+
+
+def test_tokens_differ_by_less_than_rounding_or_not_at_all():
+    cpu, one = torch.device("cpu"), torch.randn(1, 4, WIDTH, dtype=torch.bfloat16, generator=torch.Generator().manual_seed(0))
+    unit = torch.finfo(torch.bfloat16).eps * float(one.abs().max())
+    assert same_tokens([(one, one)], cpu) and same_tokens([], cpu)
+    assert same_tokens([(one, one + 0.9 * unit)], cpu) and not same_tokens([(one, one + 6 * unit)], cpu)
+    assert not same_tokens([(one, one), None], cpu)
+    nothing = one[:, :0]
+    assert same_tokens([(one, one), (nothing, nothing)], cpu)
