@@ -5,12 +5,15 @@ A folder whose tests are not asked for is not even imported: the core's tests ru
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from _pytest.mark.expression import Expression
 
 from magcache.server.launch import NEWEST, VERSIONS
+
+from .older_versions import OlderVersions
 
 _HERE = Path(__file__).parent
 _MARKERS = {
@@ -64,3 +67,19 @@ def _matches(expression: Expression, marker: str) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(_marker(item.path))
+    items.sort(key=_is_of_older_versions)  # They are waited for in the end.
+
+
+def _is_of_older_versions(item: pytest.Item) -> bool:
+    return item.path.name == "test_other_versions.py"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def older_versions(request: pytest.FixtureRequest) -> Iterator[OlderVersions | None]:
+    """The tests in older ComfyUIs, which run beside the others from the first one on; None if they were not asked for."""
+    if not any(map(_is_of_older_versions, request.session.items)):
+        yield None
+        return
+    running = OlderVersions([version for version in VERSIONS if version != NEWEST])
+    yield running
+    running.stop()
