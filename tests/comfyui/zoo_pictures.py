@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from importlib import import_module
+from inspect import signature
 from typing import Any
 from unittest.mock import patch
 
@@ -240,3 +242,5 @@ _ALL: tuple[tuple[str, str, Callable[[], Tiny]], ...] = (
 """A name for each, and the configuration of ComfyUI's that it needs."""
 
 PICTURES: dict[str, Callable[[], Tiny]] = {name: build for name, needed, build in _ALL if hasattr(comfy.supported_models, needed)}
+if "pid" in PICTURES and "pit_lq_inject" not in signature(import_module("comfy.ldm.pixeldit.pid").PidNet).parameters:
+    del PICTURES["pid"]  # An older one, without the gates.

@@ -13,9 +13,10 @@ import comfy.ldm.wan.model_animate
 import comfy.model_patcher
 import comfy.supported_models
 import torch
+from comfy.conds import CONDConstant
 from torch import nn
 
-from .tiny import Tiny, built, noise
+from .tiny import CPU, Tiny, built, noise
 
 LATENT = (16, 3, 8, 8)
 TEXT = 32
@@ -209,3 +210,13 @@ _ALL: tuple[tuple[str, str, Callable[[], Tiny]], ...] = (
 """A name for each, and the configuration of ComfyUI's that it needs."""
 
 WANS: dict[str, Callable[[], Tiny]] = {name: build for name, needed, build in _ALL if hasattr(comfy.supported_models, needed)}
+
+
+def _dances_in_rows() -> bool:
+    """An older ComfyUI repeats the frame rate for each row, where its model expects a single one."""
+    found = _dancer().model.extra_conds(noise=noise(1, *LATENT), device=CPU, cross_attn=noise(1, 7, TEXT), fps=30.0)
+    return isinstance(found["fps"], CONDConstant)
+
+
+if "wan_dancer" in WANS and not _dances_in_rows():
+    del WANS["wan_dancer"], WANS["wan_dancer keyframes"]
