@@ -78,6 +78,8 @@ def _patches(options: dict[str, Any], transformer: dict[str, Any], sigma: float)
             yield "wrapper", Same(wrapper), _acts(wrapper, sigma)
     if (function := options.get("model_function_wrapper")) is not None:
         yield "function", Same(function), _acts(function, sigma)
+    if (attention := transformer.get("optimized_attention_override")) is not None:
+        yield "attention", Same(attention), _acts(attention, sigma)
 
 
 def _acts(patch: Any, sigma: float) -> tuple[bool, ...]:
