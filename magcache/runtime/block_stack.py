@@ -111,7 +111,7 @@ class BlockStack:
                 yield
         finally:
             for watch in self._watches:
-                watch.reused = None
+                watch.let_go()
 
     def met(self) -> list[tuple[torch.Tensor, torch.Tensor] | None]:
         """After a watched forward and a skipped one within it: for each stream the tokens that its residual was taken from, and those

@@ -44,9 +44,11 @@ class UnknownStack:
                 yield capture
             return
         first = _FirstCapture(self)
-        with exchanged(self._owner, self._name, _Describing(self._owner.get_submodule(self._name), first)):
-            yield first
-        self._forget()
+        try:
+            with exchanged(self._owner, self._name, _Describing(self._owner.get_submodule(self._name), first)):
+                yield first
+        finally:
+            self._forget()
 
     def _forget(self) -> None:
         if isinstance(self.found, BlockStack):

@@ -33,6 +33,12 @@ class Watch:
     def clear(self) -> None:
         self.first, self.residual, self.last_calls, self.unchanged = None, None, 0, None
 
+    def let_go(self) -> None:
+        """A skipped forward is over. Within a watched one its tokens are looked at afterwards."""
+        self.reused = None
+        if self.first is None:
+            self.unchanged = None
+
     def note_first(self, tokens: object) -> None:
         if isinstance(tokens, torch.Tensor):  # Else the block takes something else than its family says: nothing is recorded.
             self.first = rows_first(tokens, self.stream).clone()
@@ -130,8 +136,13 @@ class FirstBlock(StandIn):
         self.passed = passed
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        seen: Watch | None = None
         for watch in self.watches:
-            watch.note_first(tokens_among(watch.stream, args, kwargs))
+            if seen is not None and watch.stream.segment is not None:
+                watch.first = seen.first  # Parts of one sequence need one copy.
+            else:
+                watch.note_first(tokens_among(watch.stream, args, kwargs))
+            seen = watch
         shapes = _shapes(args, kwargs)
         result = self.real(*args, **kwargs)
         if self.passed is not None:

@@ -189,12 +189,14 @@ def test_everything_is_in_its_place_afterwards():
         assert structure(model) != before
     with stack.skipped(residual):
         assert len(model.trunk.early) == len(model.trunk.late) == 0
+        model(*inputs())
+    assert all(watch.unchanged is None for watch in stack._watches), "its tokens are not kept until the next computed step"
     with pytest.raises(KeyboardInterrupt), stack.skipped(residual):
         raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt), stack.watched():
         raise KeyboardInterrupt
     assert structure(model) == before and list(model.state_dict()) == names
-    assert all(watch.reused is None for watch in stack._watches)
+    assert all(kept is None for watch in stack._watches for kept in (watch.first, watch.residual, watch.reused, watch.unchanged))
 
 
 @pytest.mark.parametrize(

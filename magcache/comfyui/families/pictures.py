@@ -60,7 +60,7 @@ JOYIMAGE = Family(
 
 PIXELDIT = Family(
     name="pixeldit",
-    classes=("PixDiT_T2I",),
+    classes=("PixDiT_T2I", "PidNet"),
     blocks=("patch_blocks",),  # The few blocks of pixels after them take what these make as their condition.
     streams=(Stream("x", tail=None),),
     models=("PixelDiT", "PiD"),
@@ -68,7 +68,7 @@ PIXELDIT = Family(
 
 COSMOS_PREDICT2 = Family(
     name="cosmos_predict2",
-    classes=("MiniTrainDIT",),
+    classes=("MiniTrainDIT", "Anima"),
     blocks=("blocks",),
     streams=(Stream("x_B_T_H_W_D", tail="final_layer"),),
     models=("Cosmos Predict2", "Anima"),
