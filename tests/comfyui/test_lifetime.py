@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from magcache.reports.run_report import Disturbance
 from magcache.runtime.residuals import Residual
 from magcache.runtime.session import Session
 
@@ -74,8 +75,8 @@ def test_an_error_in_the_model_leaves_nothing_behind(flux: Tiny, kept: list[weak
     module, call = {
         "first block": (blocks(flux)[0], 2),
         "last block": (blocks(flux)[-1], 2),
-        "tail while computing": (flux.dit.final_layer, 3),
-        "tail while skipping": (flux.dit.final_layer, 2),
+        "tail while computing": (flux.dit.final_layer, 4),  # The second call is that of the check.
+        "tail while skipping": (flux.dit.final_layer, 3),
     }[where]
     with _failing(module, call):
         _fails(lambda: sample(flux, model, cfg=3.0), RuntimeError)
@@ -85,6 +86,13 @@ def test_an_error_in_the_model_leaves_nothing_behind(flux: Tiny, kept: list[weak
     assert log.reports == [], "a run that failed has nothing to report"
     assert torch.equal(sample(flux, model, cfg=3.0), expected)
     assert log.decisions == ["crcr"]
+
+
+def test_an_error_in_the_check_costs_no_picture(flux: Tiny):
+    model, log = cached(flux.model, "crcr")
+    with _failing(flux.dit.final_layer, 2):
+        assert torch.equal(sample(flux, model, cfg=3.0), sample(flux, cfg=3.0))
+    assert log.decisions == ["cccc"] and log.reports[0].disturbances == (Disturbance.NOT_REPRODUCED,)
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
