@@ -30,7 +30,7 @@ def fingerprint_of(patcher: Any) -> str:
     """The fingerprint of the model as it was loaded: LoRAs, merges and compiled blocks do not change it."""
     base = patcher.model
     model = bare(base.diffusion_model)
-    return fingerprint(_class_name(model), base.model_config.unet_config, _own_weights(patcher, model))
+    return fingerprint(_class_name(model), base.model_config.unet_config, _own_weights(patcher, model), find_family(FAMILIES, model))
 
 
 def _class_name(model: Any) -> str:

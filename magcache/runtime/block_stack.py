@@ -6,8 +6,9 @@ guards watch.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 from torch import nn
@@ -16,6 +17,14 @@ from ..reports.run_report import Reused
 from .family import Family, children, submodule
 from .residuals import Residual
 from .stand_ins import AddingTail, FirstBlock, LastBlock, OneBlock, Passed, StandIn, Watch, WatchingTail, shared
+
+Shard = Callable[[torch.Tensor, nn.Module, str], torch.Tensor]
+"""The part that this process computes of a stream's tokens, given the first block, which divides them, and the name of the tokens
+among its arguments."""
+
+
+CANNOT_SKIP = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NameError)
+"""What a forward may raise that cannot do without its blocks: it asks for a block that is not there, or for what a block has set."""
 
 
 class Capture:
@@ -26,14 +35,20 @@ class Capture:
 
     @property
     def residual(self) -> Residual | None:
-        """The residual of all streams; None unless every stream was seen at its first block and exactly once after the last one."""
+        """The residual of all streams; None unless every stream was seen at its first block and exactly once after the last one.
+
+        That of a stream that takes no part in the forward has no tokens: (rows, 0, 1).
+        """
         seen = [watch.residual for watch in self._watches if watch.last_calls == 1 and watch.residual is not None]
-        return tuple(seen) if len(seen) == len(self._watches) else None
+        if not seen or len(seen) < sum(not watch.absent for watch in self._watches):
+            return None
+        nothing = seen[0].new_empty(seen[0].shape[0], 0, 1)
+        return tuple(nothing if watch.residual is None else watch.residual for watch in self._watches)
 
     @property
     def skipped(self) -> bool:
         """Whether neither the first block nor a tail was called: somebody else skipped this forward."""
-        return all(watch.first is None and watch.last_calls == 0 for watch in self._watches)
+        return all(watch.first is None and not watch.missing and watch.last_calls == 0 for watch in self._watches)
 
 
 class BlockStack:
@@ -42,7 +57,8 @@ class BlockStack:
     reuses: Reused = "blocks"
     """What is reused."""
 
-    def __init__(self, model: nn.Module, family: Family) -> None:
+    def __init__(self, model: nn.Module, family: Family, shard: Shard | None = None) -> None:
+        """`shard` is for a model whose first block divides the tokens among processes: a skipped forward has none that could."""
         self.model = model
         self.checked = False
         """Whether a skip was compared with the step it was taken from, in this run."""
@@ -56,6 +72,7 @@ class BlockStack:
         self._last_block = LastBlock(_module(model, self._last_path), tailless) if tailless else None
         tails: dict[str, list[Watch]] = {}
         for watch in self._watches:
+            watch.shard = None if shard is None else partial(self._here, shard, watch.stream.hidden)
             for tail in _present(model, watch.stream.tails):
                 tails.setdefault(tail, []).append(watch)
         self._watching = {path: WatchingTail(_module(model, path), watches) for path, watches in tails.items()}
@@ -84,8 +101,7 @@ class BlockStack:
         """Within: the forward runs in full and the capture is filled. It is empty again afterwards."""
         self.forget()
         stand_ins: dict[str, StandIn] = {self._first_path: self._first_block, **self._watching}
-        # Whatever stands there now, such as a block that was compiled on its own for this forward.
-        self._first_block.__dict__["real"] = _module(self.model, self._first_path)
+        self._look_up_first()
         if self._last_block is not None:
             alone = self._first_path == self._last_path
             self._last_block.__dict__["real"] = self._first_block if alone else _module(self.model, self._last_path)
@@ -106,6 +122,7 @@ class BlockStack:
         """Within: the forward runs without its blocks, with `residual` added in their place. May raise `StaleResidualError`."""
         for watch, stream in zip(self._watches, residual, strict=True):
             watch.reused = stream
+        self._look_up_first()
         try:
             with _swapped(self.model, self._skipping):
                 yield
@@ -113,18 +130,30 @@ class BlockStack:
             for watch in self._watches:
                 watch.let_go()
 
+    def _look_up_first(self) -> None:
+        """Find the first block: whatever stands there now, such as a block that was compiled on its own for this forward."""
+        standing = _module(self.model, self._first_path)
+        if standing is not self._first_block and standing is not self._last_block:  # Else this is a skip within a watched forward.
+            self._first_block.__dict__["real"] = standing
+
+    def _here(self, shard: Shard, name: str, tokens: torch.Tensor) -> torch.Tensor:
+        return shard(tokens, self._first_block.real, name)
+
     def met(self) -> list[tuple[torch.Tensor, torch.Tensor] | None]:
         """After a watched forward and a skipped one within it: for each stream the tokens that its residual was taken from, and those
         that it was added to; None if the skipped forward showed none that fit."""
         return [
             None if watch.first is None or watch.unchanged is None else shared(watch.first, watch.unchanged, watch.stream)
             for watch in self._watches
+            if not watch.absent
         ]
 
 
 def _present(model: nn.Module, paths: Sequence[str]) -> Sequence[str]:
-    """Those of alternative paths that the model has; all of them if it has none, so that they are missed."""
-    return [path for path in paths if submodule(model, path) is not None] or paths
+    """Those of alternative paths that the model has, and of a table its entries; all paths if it has none, so that they are missed."""
+    found = {path: module for path in paths if (module := submodule(model, path)) is not None}
+    tables = {path: [*children(module)] if isinstance(module, nn.ModuleDict) else [] for path, module in found.items()}
+    return [each for path in found for each in ([f"{path}.{name}" for name in tables[path]] or [path])] or paths
 
 
 def _emptied(blocks: nn.Module, instead: dict[str, nn.Module] | None = None) -> nn.Module:

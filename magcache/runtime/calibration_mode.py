@@ -97,8 +97,8 @@ def _check_measurable(report: RunReport, recorder: Recorder, run: RunFacts) -> N
     """Raise `CalibrationError` if the run does not show what the model does in an ordinary one."""
     if report.disturbances:
         raise CalibrationError(
-            f"Nothing was calibrated, because {report.disturbances[0].value}. Run once without the node that does this, then again with "
-            "it. If there is none, this model cannot be skipped."
+            f"Nothing was calibrated, because {report.disturbances[0].value}. Run once without whatever does this, then again with "
+            "it. If there is nothing, this model cannot be skipped."
         )
     if run.adds_noise:
         raise CalibrationError(
@@ -109,7 +109,7 @@ def _check_measurable(report: RunReport, recorder: Recorder, run: RunFacts) -> N
     if recorder.sigmas and recorder.sigmas[-1] > evaluated * (1 + 1e-3):
         raise CalibrationError(
             f"Nothing was calibrated, because the model was last seen at sigma {recorder.sigmas[-1]:.4g} of a run that went down to "
-            f"{evaluated:.4g}: another node changed its blocks or skipped them. Calibrate without it."
+            f"{evaluated:.4g}: something else changed its blocks or its batch, or skipped them. Calibrate without it."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -74,6 +74,14 @@ class Family:
     """Whether the host's options of a forward forbid watching and skipping, such as a cache that the blocks write themselves."""
     models: tuple[str, ...] = ()
     """Models that people know by name, for `magcache models`."""
+    inputs: Callable[[Mapping[str, Any]], Iterable[str]] = lambda arguments: ()
+    """What the arguments of a forward (by name) show beside their names, such as `reference_latents`; for a host without conditionings."""
+    guided_rows: tuple[str, ...] = ()
+    """Branches that one batch of the model holds where guidance is on, in the order of its rows; empty if each has a forward of its own."""
+    anchors: tuple[str, ...] = ()
+    """Dotted names of weight vectors that tell one model from another, the same vectors in the same order in every host, so that a
+    calibration made in one serves in the others. Those that a model has count. If there are hardly any, the first vectors by name are
+    taken, which differ from host to host."""
 
     def fits(self, model: nn.Module) -> bool:
         """Whether `model` is of this family and has every part that the family names."""

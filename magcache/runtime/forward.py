@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from ..reports.run_report import Disturbance
+from .outputs import corrected, tensors_of
 from .residuals import Residual, StaleResidualError
 from .self_check import Verdict, same_output, same_tokens
 from .session import ComputedEvaluation, Evaluation, ReusedEvaluation, Session
@@ -45,8 +46,8 @@ def run_forward(
     keys: Sequence[Hashable] | None,
     branches: Sequence[str],
     device: torch.device,
-    model: Callable[[bool], torch.Tensor],
-) -> torch.Tensor:
+    model: Callable[[bool], Any],
+) -> Any:
     """Call `model` as the evaluation decides and return its output. `model` is told whether it skips its blocks.
 
     `keys` names the members of the batch, in the order of its rows; `branches` says of each whether it is `cond`, `uncond`, ….
@@ -75,12 +76,12 @@ def run_forward(
     if evaluation.session.disturbed:
         raise StaleResidualError("something else took part in this run")
     evaluation.session.note_correction(evaluation)
-    return result + evaluation.gain * (result - expected)
+    return corrected(result, expected, evaluation.gain)
 
 
 def _watched(
-    evaluation: ComputedEvaluation, stack: Stack, keys: Sequence[Hashable], branches: Sequence[str], model: Callable[[bool], torch.Tensor]
-) -> torch.Tensor:
+    evaluation: ComputedEvaluation, stack: Stack, keys: Sequence[Hashable], branches: Sequence[str], model: Callable[[bool], Any]
+) -> Any:
     """Compute the forward and keep its residual."""
     with stack.watched() as capture:
         result = model(False)
@@ -95,9 +96,7 @@ def _watched(
     return result
 
 
-def _check(
-    session: Session, stack: BlockStack | UnknownStack, residual: Residual, result: torch.Tensor, model: Callable[[bool], torch.Tensor]
-) -> None:
+def _check(session: Session, stack: BlockStack | UnknownStack, residual: Residual, result: Any, model: Callable[[bool], Any]) -> None:
     """Find out whether a skip with the residual just recorded does what the blocks did."""
     try:
         with stack.skipped(residual):
@@ -110,5 +109,7 @@ def _check(
         log.debug("MagCache runs a %s in full, because it cannot run without its blocks.", stack.family.name, exc_info=True)
         session.disturb(Disturbance.NOT_REPRODUCED)
         return
-    holds = same_tokens(stack.met(), result.device)
-    session.expect(Verdict(holds & same_output(result, again, residual[0].dtype) if stack.compares_outputs else holds))
+    holds = same_tokens(stack.met(), residual[0].device)
+    if stack.compares_outputs:
+        holds = holds & same_output(tensors_of(result), tensors_of(again), residual[0].dtype)
+    session.expect(Verdict(session.agree(holds)))

@@ -41,9 +41,9 @@ log = logging.getLogger("magcache")
 
 @dataclass(frozen=True, slots=True)
 class ThresholdMode:
-    """Skip by the published rule with the curve `model_type`, or with the one that fits the model."""
+    """Skip by the published rule with the curve `model_type`, given as such or by its name, or with the one that fits the model."""
 
-    model_type: str
+    model_type: str | MagnitudeCurve
     settings: ThresholdSettings
 
     def setup(self, run: RunFacts, store: CurveStore) -> RunSetup:
@@ -55,6 +55,8 @@ class ThresholdMode:
 
     def _curve(self, run: RunFacts, store: CurveStore) -> MagnitudeCurve | None:
         named = run.named
+        if isinstance(self.model_type, MagnitudeCurve):
+            return self.model_type
         if self.model_type != AUTO:
             curve = store.load(self.model_type, len(run.sigmas))
             if named and curve.name != named and curve.name in known_curves() and not _alike(curve.name, named):
@@ -72,7 +74,8 @@ class SpeedupMode:
 
     speedup: float
     """Steps per computed step. 0: what was tuned for the curve, or else 2."""
-    curve: str = AUTO
+    curve: str | MagnitudeCurve = AUTO
+    """A curve or its name; `auto` stands for the one that fits the model."""
     reuse: Reuse | Literal["auto"] = "auto"
     start_percent: float = 0.0
     end_percent: float = 1.0
@@ -106,6 +109,8 @@ class SpeedupMode:
         return RunSetup(plan, label, curve.mean_ratios_at(plan.sigmas))
 
     def _curve(self, run: RunFacts, store: CurveStore) -> MagnitudeCurve | None:
+        if isinstance(self.curve, MagnitudeCurve):
+            return self.curve
         if self.curve != AUTO:
             return store.load(self.curve, len(run.sigmas))
         own = store.own_curve_of(run.fingerprint, run.kind, run.sigmas)

@@ -42,7 +42,9 @@ def same_tokens(pairs: Sequence[tuple[torch.Tensor, torch.Tensor] | None], devic
     return torch.stack([unit.float() for unit in units]).max() <= _UNITS_OF_ROUNDING * eps
 
 
-def same_output(one: torch.Tensor, other: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def same_output(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
     """Whether two outputs of a model that computes in `dtype` are equal but for what rounding grows to on its way, as a tensor."""
-    apart, size = (one - other).float().square().sum(), one.float().square().sum()
+    pairs = list(zip(one, other, strict=True))
+    apart = torch.stack([(first - second).float().square().sum() for first, second in pairs]).sum()
+    size = torch.stack([first.float().square().sum() for first, _ in pairs]).sum()
     return apart <= 0.25 * torch.finfo(dtype).eps * size

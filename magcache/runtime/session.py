@@ -102,7 +102,7 @@ class Session:
     """Residuals and decisions of one run over `plan`.
 
     `free_memory` returns the free bytes of a device; `auto` needs it to choose where residuals are kept. With a `recorder` every
-    residual goes to it.
+    residual goes to it. `agree` makes the processes that run one model together agree on a check.
     """
 
     def __init__(
@@ -113,10 +113,12 @@ class Session:
         cache_device: CacheDevice = "auto",
         free_memory: Callable[[torch.device], int] | None = None,
         recorder: Recorder | None = None,
+        agree: Callable[[torch.Tensor], torch.Tensor] = lambda holds: holds,
     ) -> None:
         self.plan = plan
         self.recorder = recorder
         self.label = label
+        self.agree = agree
         self._last_uses = plan.last_uses()
         self._reuses = any(plan.reused)
         self._cache_device = cache_device
@@ -205,6 +207,11 @@ class Session:
         wholes = {id(part.whole): bytes_of(part.whole) for record in records for part in record.residuals.values()}
         self._peak_bytes = max(self._peak_bytes, sum(wholes.values()))
 
+    def mark_end(self) -> None:
+        """The run may be over with what was just computed: what the host does from here on, such as decoding, is not counted."""
+        if self._stopwatch:
+            self._stopwatch.mark_end()
+
     def so_far(self) -> RunReport:
         """What has happened until now, with the times that are known without waiting for the device."""
         return self._report(self._stopwatch.seconds_so_far() if self._stopwatch else [])
@@ -213,11 +220,11 @@ class Session:
         """Free every residual and return what happened. Waits for the device."""
         self._records.clear()
         self._judge()
-        seconds: list[float] = []
-        if self._stopwatch:
-            self._stopwatch.mark()
-            seconds = self._stopwatch.seconds()
-        return self._report(seconds)
+        if self._stopwatch is None:
+            return self._report([])
+        if not self._stopwatch.ended:
+            self._stopwatch.mark_end()
+        return self._report(self._stopwatch.seconds())
 
     def _report(self, seconds: list[float]) -> RunReport:
         return RunReport(

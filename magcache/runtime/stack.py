@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..reports.run_report import Reused
-from .block_stack import BlockStack, Capture
+from .block_stack import BlockStack, Capture, Shard
 from .discovery import described, unknown_family
 from .family import Family
 from .residuals import Residual, StaleResidualError
@@ -24,8 +24,9 @@ class UnknownStack:
     compares_outputs = True
     """A description that is a guess must give the same output as well."""
 
-    def __init__(self, owner: nn.Module, name: str, model: nn.Module) -> None:
+    def __init__(self, owner: nn.Module, name: str, model: nn.Module, shard: Shard | None = None) -> None:
         self.model = model
+        self._shard = shard
         self.family = unknown_family(model)
         self.found: BlockStack | WholeModel | None = None
         self.checked = False
@@ -68,10 +69,10 @@ class UnknownStack:
         """Run `forward` for the first time and find out what can be skipped."""
         output, description = described(self.model, forward)
         if description is None:
-            self.found, self.checked = WholeModel(self._owner, self._name, self.model, self.family), True
             capture.note(output)
+            self.found, self.checked = WholeModel(self._owner, self._name, self.model, self.family, capture.form), True
         else:
-            self.found = BlockStack(self.model, description.family)
+            self.found = BlockStack(self.model, description.family, self._shard)
             capture.residual = self.found.take_in(description.first, description.last)
         return output
 
@@ -101,8 +102,11 @@ class _Describing(StandIn):
 Stack = BlockStack | WholeModel | UnknownStack
 
 
-def stack_of(owner: nn.Module, name: str, model: nn.Module, family: Family | None) -> Stack:
-    """What can be skipped of `model`, which is `name` of `owner`, or was compiled to it. `family` is None if it is not known."""
+def stack_of(owner: nn.Module, name: str, model: nn.Module, family: Family | None, shard: Shard | None = None) -> Stack:
+    """What can be skipped of `model`, which is `name` of `owner`, or was compiled to it. `family` is None if it is not known.
+
+    `shard` is for a model whose first block divides the tokens among processes.
+    """
     if family is None:
-        return UnknownStack(owner, name, model)
-    return BlockStack(model, family) if family.blocks else WholeModel(owner, name, model, family)
+        return UnknownStack(owner, name, model, shard)
+    return BlockStack(model, family, shard) if family.blocks else WholeModel(owner, name, model, family)

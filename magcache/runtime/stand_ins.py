@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,8 +18,12 @@ class Watch:
     """What the forwards have shown of a stream. Written by the stand-ins, also within a compiled forward."""
 
     stream: Stream
+    shard: Callable[[torch.Tensor], torch.Tensor] | None = None
+    """The part of the first block's tokens that is computed here, where the first block divides them among several devices."""
     first: torch.Tensor | None = None
     """Tokens that entered the first block, rows first."""
+    missing: bool = False
+    """Whether the first block was called without tokens of this stream."""
     residual: torch.Tensor | None = None
     last_calls: int = 0
     """How often the tokens after the last block were seen."""
@@ -30,8 +34,13 @@ class Watch:
     unchanged: torch.Tensor | None = None
     """Tokens that met it, before it was added."""
 
+    @property
+    def absent(self) -> bool:
+        """Whether the stream took no part in the forward, such as the sound where there is none."""
+        return self.missing and self.last_calls == 0
+
     def clear(self) -> None:
-        self.first, self.residual, self.last_calls, self.unchanged = None, None, 0, None
+        self.first, self.residual, self.last_calls, self.unchanged, self.missing = None, None, 0, None, False
 
     def let_go(self) -> None:
         """A skipped forward is over. Within a watched one its tokens are looked at afterwards."""
@@ -40,8 +49,9 @@ class Watch:
             self.unchanged = None
 
     def note_first(self, tokens: object) -> None:
+        self.missing = tokens is None
         if isinstance(tokens, torch.Tensor):  # Else the block takes something else than its family says: nothing is recorded.
-            self.first = rows_first(tokens, self.stream).clone()
+            self.first = rows_first(self._here(tokens), self.stream).clone()
 
     def note_last(self, tokens: object, bounds: slice | None = None) -> None:
         """`tokens` come from the last block; those within `bounds` are the stream's. The residual is made to be added to them."""
@@ -57,7 +67,7 @@ class Watch:
 
     def add(self, tokens: torch.Tensor, bounds: slice | None = None) -> torch.Tensor:
         """`tokens` as if the blocks had run. Raises `StaleResidualError` if the residual does not fit them."""
-        whole = rows_first(tokens, self.stream)
+        whole = rows_first(self._here(tokens), self.stream)
         own = whole if bounds is None else whole[:, bounds]
         wrong_type = self.stream.tail is not None and self.last_dtype != tokens.dtype
         if self.reused is None or self.reused.shape != own.shape or wrong_type:
@@ -67,6 +77,9 @@ class Watch:
         if bounds is not None:
             added = torch.cat([whole[:, : bounds.start], added, whole[:, bounds.stop :]], dim=1)
         return added[0] if tokens.ndim == 2 else added.movedim(0, self.stream.batch)
+
+    def _here(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens if self.shard is None else self.shard(tokens)
 
     def bounds(self, args: Sequence[Any]) -> slice | None:
         """The part of the tail's tokens that is the stream's, by the tail's arguments; None if it is all of them."""
@@ -117,6 +130,10 @@ class StandIn(nn.Module):
             return super().__getattr__(name)
         except AttributeError:
             return getattr(self.__dict__["real"], name)
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, nn.Parameter]]:
+        """Those of `real`, for a model that asks a module for the type of its weights. A model's own list of parameters lacks them."""
+        return self.real.named_parameters(prefix, recurse, remove_duplicate)
 
 
 @dataclass

@@ -18,20 +18,35 @@ class Stopwatch:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._marks: list[float | torch.cuda.Event] = []
+        self._end: float | torch.cuda.Event | None = None
 
     def mark(self) -> None:
-        if self._device.type == "cuda":
-            event = torch.cuda.Event(enable_timing=True)
-            event.record(torch.cuda.current_stream(self._device))
-            self._marks.append(event)
-        else:
-            self._marks.append(time.perf_counter())
+        """Something begins now."""
+        self._marks.append(self._now())
+        self._end = None
+
+    def mark_end(self) -> None:
+        """What began at the last mark is over, unless this is called again."""
+        self._end = self._now()
+
+    def _now(self) -> float | torch.cuda.Event:
+        if self._device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end of what began last is marked."""
+        return self._end is not None
 
     def seconds(self) -> list[float]:
-        """Seconds from each mark to the next."""
-        if self._marks and isinstance(self._marks[-1], torch.cuda.Event):
-            self._marks[-1].synchronize()
-        return [_between(before, after) for before, after in pairwise(self._marks)]
+        """Seconds from each mark to the next, and from the last one to its end if that is marked."""
+        marks = self._marks if self._end is None else [*self._marks, self._end]
+        if marks and isinstance(marks[-1], torch.cuda.Event):
+            marks[-1].synchronize()
+        return [_between(before, after) for before, after in pairwise(marks)]
 
     def seconds_so_far(self) -> list[float]:
         """As `seconds`, up to the last mark that the device has reached; does not wait for it."""

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from ..reports.run_report import Reused
 from .family import Family, children
-from .residuals import Residual
-from .stand_ins import StandIn, several
+from .outputs import tensors_of
+from .residuals import Residual, StaleResidualError
+from .stand_ins import StandIn
 
 
 class PredictionCapture:
@@ -23,11 +25,17 @@ class PredictionCapture:
     def __init__(self) -> None:
         self.residual: Residual | None = None
         """The prediction, channels last; None unless the model was called once and returned tensors."""
+        self.form: pytree.TreeSpec | None = None
+        """How the model puts them together."""
         self._calls = 0
 
     def note(self, output: object) -> None:
         self._calls += 1
-        self.residual = _channels_last(output) if self._calls == 1 else None
+        tensors = [tensor for tensor in tensors_of(output) if tensor.ndim > 1]
+        # A copy of what a model returns: the host may change that in place.
+        whole = self._calls == 1 and len(tensors) == len(pytree.tree_leaves(output))
+        self.residual = tuple(tensor.movedim(1, -1).clone() for tensor in tensors) if whole and tensors else None
+        self.form = pytree.tree_structure(output)
 
 
 class WholeModel:
@@ -36,11 +44,13 @@ class WholeModel:
     reuses: Reused = "prediction"
     """What is reused."""
 
-    def __init__(self, owner: nn.Module, name: str, model: nn.Module, family: Family) -> None:
+    def __init__(self, owner: nn.Module, name: str, model: nn.Module, family: Family, form: pytree.TreeSpec | None = None) -> None:
         self.model = model
         self.family = family
         self._owner = owner
         self._name = name
+        self._form = form
+        """How the model puts together what it predicts."""
 
     @contextmanager
     def watched(self) -> Generator[PredictionCapture, None, None]:
@@ -48,11 +58,12 @@ class WholeModel:
         capture = PredictionCapture()
         with exchanged(self._owner, self._name, _Watching(self._present, capture)):
             yield capture
+        self._form = capture.form or self._form
 
     @contextmanager
     def skipped(self, residual: Residual) -> Generator[None, None, None]:
         """Within: the model does not run, and returns `residual`."""
-        with exchanged(self._owner, self._name, _Answering(self._present, residual)):
+        with exchanged(self._owner, self._name, _Answering(self._present, residual, self._form)):
             yield
 
     @property
@@ -87,17 +98,13 @@ class _Watching(StandIn):
 
 
 class _Answering(StandIn):
-    def __init__(self, real: nn.Module, residual: Residual) -> None:
+    def __init__(self, real: nn.Module, residual: Residual, form: pytree.TreeSpec | None) -> None:
         super().__init__(real)
         self.residual = residual
+        self.form = form
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         parts = [part.movedim(-1, 1).clone(memory_format=torch.contiguous_format) for part in self.residual]
-        return parts[0] if len(parts) == 1 else parts
-
-
-def _channels_last(output: object) -> Residual | None:
-    """A copy of what a model returns: the host may change that in place."""
-    parts = several(output) or (output,)
-    tensors = [part for part in parts if isinstance(part, torch.Tensor) and part.ndim > 1]
-    return tuple(tensor.movedim(1, -1).clone() for tensor in tensors) if len(tensors) == len(parts) else None
+        if self.form is None or self.form.num_leaves != len(parts):
+            raise StaleResidualError("the model returned something else when it was recorded")
+        return pytree.tree_unflatten(parts, self.form)

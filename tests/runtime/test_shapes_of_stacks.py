@@ -115,6 +115,20 @@ class TwoHeads(Model):
         return self.other_norm(x) if self.second else self.norm(x)
 
 
+class TableOfTails(Model):
+    """The tail is an entry of a table, which one depends on the patches (Z-Image)."""
+
+    def __init__(self, entry: str) -> None:
+        super().__init__(Change(0), Change(1))
+        self.final = nn.ModuleDict({"2-1": nn.LayerNorm(WIDTH), "1-1": nn.LayerNorm(WIDTH)})
+        self.entry = entry
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return self.final[self.entry](x)
+
+
 class Reshaped(Model):
     """The tail gets the tokens as a picture (Kandinsky)."""
 
@@ -182,6 +196,8 @@ SHAPES: dict[str, tuple[Callable[[], Model], Family]] = {
     "the first head": (lambda: TwoHeads(False), family(Stream("x", ("norm", "other_norm")))),
     "the second head": (lambda: TwoHeads(True), family(Stream("x", ("norm", "other_norm")))),
     "a head that is missing": (lambda: TwoHeads(False), family(Stream("x", ("norm", "missing")))),
+    "a tail in a table": (lambda: TableOfTails("2-1"), family(Stream("x", "final"))),
+    "another tail in a table": (lambda: TableOfTails("1-1"), family(Stream("x", "final"))),
     "reshaped": (Reshaped, family(Stream("x", "norm"))),
     "joined": (Joined, family(Stream("x", "norm"))),
     "tuples": (InTuples, family(Stream("x", "norm", index=0), Stream("x", "other_norm", index=1))),
@@ -311,3 +327,20 @@ def test_tokens_differ_by_less_than_rounding_or_not_at_all():
     assert not same_tokens([(one, one), None], cpu)
     nothing = one[:, :0]
     assert same_tokens([(one, one), (nothing, nothing)], cpu)
+
+
+@torch.no_grad()
+def test_a_model_may_ask_a_stand_in_for_its_weights():
+    """Its own list of weights stays as it is without those of its blocks and as if nothing stood in for its tail."""
+
+    class Asking(TwoHeads):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.seen = [name for name, _ in self.named_parameters()]
+            return super().forward(x).to(next(self.norm.parameters()).dtype)
+
+    model = Asking(False)
+    stack = BlockStack(model, family(Stream("x", "norm")))
+    result, residual = watched(stack, model, tokens(1))
+    assert result.dtype == torch.float32 and "norm.weight" not in model.seen
+    with stack.skipped(residual):
+        torch.testing.assert_close(model(tokens(1)), result)

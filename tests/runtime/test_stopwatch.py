@@ -21,6 +21,20 @@ def test_seconds_between_marks(monkeypatch: pytest.MonkeyPatch):
     assert stopwatch.seconds() == stopwatch.seconds_so_far() == [0.5, 1.5]
 
 
+def test_an_end_counts_until_something_else_begins(monkeypatch: pytest.MonkeyPatch):
+    clock = iter([10.0, 11.0, 12.0, 20.0, 20.5])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    stopwatch = Stopwatch(torch.device("cpu"))
+    stopwatch.mark()
+    stopwatch.mark_end()
+    stopwatch.mark_end()
+    assert stopwatch.ended and stopwatch.seconds() == [2.0]
+    stopwatch.mark()
+    assert not stopwatch.ended and stopwatch.seconds() == [10.0]
+    stopwatch.mark_end()
+    assert stopwatch.seconds() == [10.0, 0.5]
+
+
 def test_fewer_than_two_marks():
     stopwatch = Stopwatch(torch.device("cpu"))
     assert stopwatch.seconds() == []

@@ -45,7 +45,7 @@ class Dit(nn.Module):
         self.refiner = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
         self.blocks = nn.ModuleList([Block(0, way == "in place"), Block(1)])
         self.more = nn.ModuleList([Block(2), Block(3)])
-        self.norm = nn.LayerNorm(WIDTH)
+        self.norm, self.norms = nn.LayerNorm(WIDTH), nn.ModuleDict({"2-1": nn.LayerNorm(WIDTH)})
         self.head = nn.Linear(WIDTH, 4)
         for place, part in enumerate((self.embed, self.head)):
             part.weight.data = torch.randn(part.weight.shape, generator=torch.Generator().manual_seed(9 + place)) / 2
@@ -53,18 +53,48 @@ class Dit(nn.Module):
     def forward(self, x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
         x = self.embed(x)
         first = x
-        for block in (*self.blocks, *self.more):
+        if self.way == "zipped":
+            for one, other in zip(self.blocks, self.more, strict=True):
+                x = other(one(x, scale), scale)
+            return self.head(self.norm(x - 0.1))
+        for block in self.blocks:
             x = block(x, scale)
+        if self.way == "joined":
+            x = torch.cat([torch.ones(x.shape[0], 2, WIDTH), x], dim=1)
+        for block in self.more:
+            x = block(x, scale)
+        if self.way == "joined":
+            return self.head(self.norm(1.5 * x[:, 2:]))
+        if self.way == "as a picture":
+            return self.head(self.norm(x.unflatten(1, (1, 5)))).flatten(1, 2)
+        if self.way == "in a table":
+            return self.head(self.norms["2-1"](x))
         if self.way == "skip connection":
             x = x * first.sigmoid()
         if self.way == "between":
             x = x - 0.1
+        if self.way == "first looked at":
+            assert self.blocks[0].inner is not None
+        if self.way == "added":
+            x = x + 0.1 if len(self.more) else x
         if self.way == "indexed":
             assert self.more[0] is not None
         if self.way == "no tail":
             return x[..., :4].sin()
         if self.way == "outside":
             return self.head(self.norm(x)) * self.blocks[0](first, 1.0).mean(-1, keepdim=True) if len(self.blocks) else self.head(x)
+        return self.head(self.norm(x))
+
+
+class SideBySide(Dit):
+    """Text has blocks of its own, which run first, as large as those of the picture."""
+
+    def forward(self, x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        x = self.embed(x)
+        text = torch.ones(x.shape[0], 3, WIDTH)
+        for one, other in zip(self.blocks, self.more, strict=True):
+            text = one(text, scale)
+            x = other(x, scale * float(text.mean()))
         return self.head(self.norm(x))
 
 
@@ -139,19 +169,38 @@ def run(model: nn.Module, x: torch.Tensor, pattern: str = "ccrcr") -> tuple[list
     return seen, session.close(), stack
 
 
-@pytest.mark.parametrize("way", ["", "in place"])
-def test_a_transformer_is_described_by_its_first_forward(way: str):
+@pytest.mark.parametrize(
+    ("way", "tail"),
+    [
+        ("", "norm"),
+        ("in place", "norm"),
+        ("as a picture", "norm"),
+        ("in a table", "norms.2-1"),
+        ("skip connection", None),  # The tail gets something else than the last block returns.
+        ("between", None),
+        ("first looked at", None),  # Or the forward takes something of its first block.
+        ("added", "norm"),  # Something is added within the loop over the blocks, such as a ControlNet's sample, after the last one.
+    ],
+)
+def test_a_transformer_is_described_by_its_first_forward(way: str, tail: str | None):
     model = Dit(way)
     seen, report, stack = run(model, tokens())
     assert isinstance(stack, UnknownStack) and isinstance(stack.found, BlockStack)
     family = stack.found.family
-    assert (family.name, family.blocks, family.streams[0].tail) == ("Dit", ("blocks", "more"), "norm")
+    assert (family.name, family.blocks, family.streams[0].tail) == ("Dit", ("blocks", "more"), tail)
     assert report.reused == 2 and report.reuses == "blocks" and not report.disturbances
     for each in seen:
         torch.testing.assert_close(each, Owner(model)(tokens(), 1.0))
 
 
-@pytest.mark.parametrize("way", ["skip connection", "between", "indexed"])
+def test_the_stack_begins_with_the_blocks_of_the_picture():
+    _, report, stack = run(SideBySide(), tokens())
+    assert isinstance(stack, UnknownStack) and isinstance(stack.found, BlockStack)
+    assert stack.found.family.blocks == ("more", "blocks")
+    assert report.reused == 2 and not report.disturbances
+
+
+@pytest.mark.parametrize("way", ["zipped", "joined", "indexed"])
 def test_a_description_that_does_not_hold_is_not_used(way: str):
     model = Dit(way)
     seen, report, _ = run(model, tokens())

@@ -20,5 +20,6 @@ HUNYUAN_VIDEO = Family(
     blocks=("double_blocks", "single_blocks"),
     streams=(Stream("img", tail="final_layer"),),
     identify=identify,
+    anchors=("img_in.proj.bias", "txt_in.input_embedder.bias", "double_blocks.0.img_attn.proj.bias", "final_layer.linear.bias"),
     models=("HunyuanVideo", "HunyuanVideo I2V", "HunyuanVideo 1.5", "SkyReels V1", "HunyuanImage 2.1", "HunyuanImage 2.1 Refiner"),
 )

@@ -21,6 +21,7 @@ LTX2 = Family(
         Stream("x", tail="norm_out", index=0, name="video"),
         Stream("x", tail="audio_norm_out", index=1, name="sound"),  # A reference for the voice may stand in front.
     ),
+    anchors=("patchify_proj.bias", "adaln_single.linear.bias", "transformer_blocks.0.attn1.to_out.0.bias", "proj_out.bias"),
     models=("LTX-2", "LTX-2.3"),
 )
 """Stands in front of LTXV, which it is derived from."""
@@ -30,6 +31,7 @@ LTXV = Family(
     classes=("LTXVModel",),
     blocks=("transformer_blocks",),
     streams=(Stream("x", tail="norm_out"),),
+    anchors=("patchify_proj.bias", "adaln_single.linear.bias", "transformer_blocks.0.attn1.to_out.0.bias", "proj_out.bias"),
     models=("LTX-Video 2B", "LTX-Video 13B"),
 )
 
@@ -47,6 +49,7 @@ MOCHI = Family(
     classes=("AsymmDiTJoint",),
     blocks=("blocks",),
     streams=(Stream("x", tail="final_layer"),),
+    anchors=("x_embedder.proj.bias", "t5_yproj.bias", "blocks.0.mod_x.bias", "final_layer.linear.bias"),
     models=("Mochi 1",),
 )
 

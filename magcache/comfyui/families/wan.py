@@ -44,6 +44,9 @@ WAN = Family(
     streams=(Stream("x", tail="head"),),
     identify=identify,
     refuses=lambda options: "ar_state" in options,  # A model that generates piece by piece writes its memory from within its blocks.
+    anchors=(
+        "patch_embedding.bias", "blocks.0.self_attn.norm_q.weight", "blocks.0.ffn.0.bias", "head.head.bias", "vace_patch_embedding.bias",
+    ),
     models=(
         "Wan 2.1 T2V", "Wan 2.1 I2V", "Wan 2.1 FLF2V", "Wan 2.1 VACE", "Wan 2.2 T2V", "Wan 2.2 I2V", "Wan 2.2 TI2V 5B", "Wan 2.2 S2V",
         "Wan 2.2 Animate", "Wan Fun Control", "Wan Fun Inpaint", "Wan Fun Camera", "Phantom", "HuMo", "SCAIL", "SCAIL-2",
