@@ -87,7 +87,7 @@ def evaluate(bench: Bench, method: Method, tuning: Case, cases: list[Case]) -> I
 def run_job(name: str, host: str, prompts: int, threads: int, chosen: list[str]) -> list[dict[str, Any]]:
     """The scores of the methods of one host (`comfyui` or `diffusers`) whose names hold one of `chosen`, on the model `name`."""
     torch.set_num_threads(threads)
-    logging.basicConfig(format=f"{name}: %(message)s")
+    logging.basicConfig(format=f"{name}: %(message)s", force=True)
     start_comfyui()
     log.setLevel(logging.INFO)
     bench = next(bench for bench in BENCHES if bench.name == name)

@@ -1,4 +1,7 @@
-"""The ways to sample faster that `benchmarks.quality` compares: MagCache and ComfyUI's caches in ComfyUI, diffusers' caches in a loop."""
+"""The ways to sample faster that `benchmarks.quality` compares.
+
+MagCache and ComfyUI's caches run in ComfyUI, MagCache in diffusers in a pipeline of diffusers, and diffusers' caches in a loop.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,19 @@ import torch
 
 from benchmarks.small.cases import Bench, Case, calibration_cases
 from benchmarks.small.comfyui_host import Host, SamplingSetting, with_copied_input, with_magcache
+from benchmarks.small.diffusers_host import PipelineHost, along
 from benchmarks.small.loop import CacheSetting, Outcome, measure_ratios, sample
 from benchmarks.small.peers import PEERS, Peer
 from benchmarks.small.searched import searched
 from magcache.curves.propagation import GROWING
+from magcache.diffusers import apply, calibrate
 from magcache.planning.threshold import plan_by_threshold
 from magcache.runtime.calibration_mode import CalibrationMode
 from magcache.runtime.modes import SpeedupMode, ThresholdMode
 from magcache.settings import ThresholdSettings
 
 OURS, RULE, PLAIN, SEARCHED = "MagCache", "published rule", "plain sampling, fewer steps", "search on the true error, held"
+IN_DIFFUSERS = "MagCache in diffusers"
 EIGHT, ASSUMED, WITHOUT_ERRORS = "MagCache, eight prompts", "MagCache, propagation assumed", "MagCache, magnitudes only"
 """Ours with other calibrations: on eight prompts instead of one; not thorough, so that errors are taken to grow; and like a published
 list of ratios, which holds no inner products either."""
@@ -97,8 +103,29 @@ def comfyui_methods(bench: Bench, host: Host) -> Iterator[Method]:
     yield Method("ComfyUI LazyCache", cached(LazyCacheNode), full)
 
 
+def in_diffusers(bench: Bench, host: Host) -> Method:
+    """`magcache.diffusers` on the model's pipeline, along ComfyUI's sigmas, calibrated there on the case to tune with."""
+    (tuning,) = calibration_cases(bench.small, 1)
+    steps, guidance, folder = bench.setting.steps, bench.setting.guidance, host.curves / "diffusers"
+    pipeline = PipelineHost(bench.small, along(host.sigmas(bench.setting)[:-1]))
+
+    def run(case: Case) -> Outcome:
+        return pipeline.sample(case.prompt, case.noise, steps, guidance)
+
+    def planned(target: int) -> list[Candidate]:
+        def faster(case: Case) -> Outcome:
+            with apply(pipeline.pipe, steps / target, guidance=guidance, folder=folder):
+                return run(case)
+
+        return [(f"{target} evaluations", faster)]
+
+    calibrate(pipeline.pipe, thorough=True, folder=folder, **pipeline.arguments(tuning.prompt, tuning.noise, steps, guidance))
+    return Method(IN_DIFFUSERS, planned, remembered(run))
+
+
 def diffusers_methods(bench: Bench, host: Host) -> Iterator[Method]:
-    """The caches of diffusers and cache-dit and a searched plan, in a plain loop."""
+    """MagCache in a pipeline; the caches of diffusers and cache-dit and a searched plan in a plain loop."""
+    yield in_diffusers(bench, host)
     small, guidance, model = bench.small, bench.setting.guidance, bench.small.load()
     (tuning,) = calibration_cases(small, 1)
     sigmas = torch.tensor(host.sigmas(bench.setting))

@@ -1,4 +1,4 @@
-"""Options of the test command, and a marker for each folder: `pytest -m core`, `-m comfyui`, `-m server`, `-m browser`, `-m fuzz`.
+"""Options of the test command, and a marker for each folder: `pytest -m core`, `-m comfyui`, `-m diffusers`, `-m server`, `-m browser`, `-m fuzz`.
 
 A folder whose tests are not asked for is not even imported: the core's tests run where there is no ComfyUI.
 """
@@ -19,11 +19,12 @@ _HERE = Path(__file__).parent
 _MARKERS = {
     "core": (".", "cli", "curves", "docs", "planning", "reports", "runtime"),
     "comfyui": ("benchmarks", "comfyui"),
+    "diffusers": ("diffusers", "framepack"),
     "server": ("demo", "e2e", "packaging", "server"),
     "browser": (),
     "fuzz": (),
 }
-_OTHERWISE = {"test_browser.py": "browser", "test_other_versions.py": "comfyui", "test_fuzz.py": "fuzz"}
+_OTHERWISE = {"test_browser.py": "browser", "test_framepack.py": "browser", "test_other_versions.py": "comfyui", "test_fuzz.py": "fuzz"}
 """Files that need something else than their folder's others."""
 
 

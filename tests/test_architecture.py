@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MOST_LINES = 300
-FOLDERS = ("cli", "comfyui", "curves", "demo", "planning", "reports", "runtime", "server")
+FOLDERS = ("cli", "comfyui", "curves", "demo", "diffusers", "framepack", "planning", "reports", "runtime", "server")
 
 
 def test_imports_keep_to_the_layers():

@@ -50,6 +50,7 @@ class Host:
         import folder_paths
 
         self.small = small
+        self.curves = curves
         self.loaded = comfy.sd.load_diffusion_model(str(small.checkpoint))
         curves.mkdir(parents=True, exist_ok=True)
         folder_paths.folder_names_and_paths["magcache"] = ([str(curves)], {".json"})
@@ -70,14 +71,18 @@ class Host:
         return comfy.samplers.calculate_sigmas(sampling, setting.scheduler, setting.steps).tolist()
 
     @torch.inference_mode()
-    def sample(self, model: Any, prompt: str, noise: torch.Tensor, setting: SamplingSetting) -> Outcome:
-        """What the node KSampler does with `model`. `noise`, (1, channels, …), takes the place of its seed."""
+    def sample(self, model: Any, prompt: str, noise: torch.Tensor, setting: SamplingSetting, sigmas: torch.Tensor | None = None) -> Outcome:
+        """What the node KSampler does with `model`. `noise`, (1, channels, …), takes the place of its seed.
+
+        `sigmas`, with the closing 0, take the place of those of the scheduler.
+        """
         import comfy.sample
 
         with self._counted() as rows:
             latents = comfy.sample.sample(
                 model, noise, setting.steps, setting.guidance, setting.sampler, setting.scheduler,
-                self._conditioning(prompt), self._conditioning(""), torch.zeros_like(noise), disable_pbar=True, seed=0,
+                self._conditioning(prompt), self._conditioning(""), torch.zeros_like(noise), sigmas=sigmas,
+                disable_pbar=True, seed=0,
             )  # fmt: skip
         branches = 1 if setting.guidance == 1 else 2
         return Outcome(self.loaded.model.latent_format.process_in(latents), rows[0] / branches)

@@ -1,11 +1,12 @@
-"""`magcache models`: the models of ComfyUI that MagCache speeds up."""
+"""`magcache models`: the models of ComfyUI, or of diffusers, that MagCache speeds up."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
 _COLUMNS = ("models", "classes", "curves", "streams", "tested")
 
 
-def models(as_json: AsJson = False) -> None:
-    """List the models of ComfyUI that MagCache speeds up, and what each was tested with."""
-    with errors_as_messages("demo"):
-        from ..comfyui.families import FAMILIES
-
+def models(
+    diffusers: Annotated[bool, typer.Option("--diffusers", help="List the transformers of diffusers instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the models of ComfyUI that MagCache speeds up, or those of diffusers, and what each was tested with."""
+    with errors_as_messages("diffusers" if diffusers else "demo"):
+        if diffusers:
+            from ..diffusers.families import FAMILIES
+        else:
+            from ..comfyui.families import FAMILIES
         curves = _curves_by_family()
-        rows = [_facts(family, curves[family.name]) for family in FAMILIES]
+        rows = [_facts(group, curves[name]) for name, group in _by_name(FAMILIES).items()]
     if as_json:
         print_json(rows)
         return
@@ -34,7 +40,8 @@ def models(as_json: AsJson = False) -> None:
     for row in rows:
         table.add_row(", ".join(row["models"]), "\n".join(row["classes"]), "\n".join(row["curves"]), row["streams"], row["tested"])
     console.print(table)
-    console.print("Models without a curve calibrate themselves in the first run with MagCache Auto.")
+    first_run = "the first run of their pipeline, and so do other transformers" if diffusers else "the first run with MagCache Auto"
+    console.print(f"Models without a curve calibrate themselves in {first_run}.")
 
 
 def _curves_by_family() -> defaultdict[str, list[str]]:
@@ -45,13 +52,22 @@ def _curves_by_family() -> defaultdict[str, list[str]]:
     return found
 
 
-def _facts(family: Family, curves: Sequence[str]) -> dict[str, Any]:
+def _by_name(families: Sequence[Family]) -> dict[str, list[Family]]:
+    """Families of one name: they share their curves."""
+    found: dict[str, list[Family]] = {}
+    for family in families:
+        found.setdefault(family.name, []).append(family)
+    return found
+
+
+def _facts(group: Sequence[Family], curves: Sequence[str]) -> dict[str, Any]:
+    """What is known of the families of one name."""
     return {
-        "family": family.name,
-        "models": list(family.models),
-        "classes": list(family.classes),
+        "family": group[0].name,
+        "models": [model for family in group for model in family.models],
+        "classes": [name for family in group for name in family.classes],
         "curves": list(curves),
-        "streams": _streams(family),
+        "streams": " / ".join(dict.fromkeys(map(_streams, group))),
         "tested": "tiny random weights" + (" + published curve" if curves else ""),
     }
 
