@@ -1,4 +1,4 @@
-"""Options of the test command, and a marker for each folder: `pytest -m core`, `-m comfyui`, `-m diffusers`, `-m server`, `-m browser`, `-m fuzz`.
+"""Options of the test command, and a marker for each folder: `pytest -m core`, or comfyui, diffusers, server, browser, fuzz.
 
 A folder whose tests are not asked for is not even imported: the core's tests run where there is no ComfyUI.
 """

@@ -108,6 +108,7 @@ def _check(session: Session, stack: BlockStack | UnknownStack, residual: Residua
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError):
         log.debug("MagCache runs a %s in full, because it cannot run without its blocks.", stack.family.name, exc_info=True)
         session.disturb(Disturbance.NOT_REPRODUCED)
+        session.agree(torch.zeros((), dtype=torch.bool, device=residual[0].device))  # Other processes may wait for the answer.
         return
     holds = same_tokens(stack.met(), residual[0].device)
     if stack.compares_outputs:

@@ -17,7 +17,8 @@ FLUX = Family(
     identify=identify,
     anchors=(
         "double_blocks.0.img_attn.norm.query_norm.weight", "double_blocks.0.img_attn.norm.key_norm.weight",
-        "double_blocks.0.txt_attn.norm.query_norm.weight", "single_blocks.0.norm.query_norm.weight", "img_in.bias", "final_layer.linear.bias",
+        "double_blocks.0.txt_attn.norm.query_norm.weight", "single_blocks.0.norm.query_norm.weight",
+        "img_in.bias", "final_layer.linear.bias",
     ),
     models=(
         "FLUX.1 dev", "FLUX.1 schnell", "FLUX.1 Krea", "FLUX.1 Kontext", "FLUX.1 Fill", "FLUX.1 Redux", "FLUX.2 dev", "FLUX.2 klein",

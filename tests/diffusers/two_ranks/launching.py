@@ -45,6 +45,7 @@ def together(job: str, *arguments: Any, joined: bool = True, processes: int = 2,
         environment = {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "TORCHELASTIC_RESTART_COUNT": "0",
         }  # fmt: skip
         own, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_work, args=(theirs, environment, seconds, joined, job, arguments), daemon=True)

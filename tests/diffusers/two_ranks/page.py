@@ -44,6 +44,15 @@ def block(place: int, folder: str, pace: Sequence[float] = (0, 0)) -> tuple[list
     return prompts, said.getvalue()
 
 
+def restarted(place: int, folder: str) -> list[str]:
+    """A block that runs anew after a picture was lost, as if torchrun had started the processes again. Returns the prompts of that run."""
+    block(place, folder)
+    if os.environ["RANK"] == "0":  # The other process waits for this one before it counts.
+        Path("0001.png").unlink()
+    os.environ["TORCHELASTIC_RESTART_COUNT"] = "1"
+    return block(place, folder)[0]
+
+
 def alone(folder: str, prompts: Sequence[str]) -> list[list[int]]:
     """The pictures of the page's first script, made by one process: their pixels."""
     pipe = _prompted(lambda _: None)
