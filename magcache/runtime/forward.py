@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from ..reports.run_report import Disturbance
+from .block_stack import CANNOT_SKIP
 from .outputs import corrected, tensors_of
 from .residuals import Residual, StaleResidualError
 from .self_check import Verdict, same_output, same_tokens
@@ -105,7 +106,7 @@ def _check(session: Session, stack: BlockStack | UnknownStack, residual: Residua
         log.debug("MagCache checks a later step instead: %s.", reason)
         stack.checked = False
         return
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError):
+    except CANNOT_SKIP:
         log.debug("MagCache runs a %s in full, because it cannot run without its blocks.", stack.family.name, exc_info=True)
         session.disturb(Disturbance.NOT_REPRODUCED)
         session.agree(torch.zeros((), dtype=torch.bool, device=residual[0].device))  # Other processes may wait for the answer.

@@ -42,6 +42,13 @@ BESIDE = {
 """Lists of modules that are no part of the block stack, such as refiners of the text, and run at every step: by class of the model."""
 
 
+def test_the_anchors_of_its_family_are_vectors_of_the_model(tiny: Tiny):
+    """At least the three without which they would not count."""
+    anchors, weights = family_of(tiny.model).anchors, dict(tiny.model.model.diffusion_model.named_parameters())
+    found = [weights[name].ndim for name in anchors if name in weights]
+    assert set(found) <= {1} and (len(found) >= 3 or not anchors)
+
+
 def test_every_family_has_a_tiny_model(pytestconfig: pytest.Config):
     covered = {family_of(build().model).name for build in EVERY.values()}
     known = {family.name for family in FAMILIES}

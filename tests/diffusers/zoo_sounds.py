@@ -70,7 +70,7 @@ _stable_audio3_model = partial(
 )  # fmt: skip
 
 SOUNDS: dict[str, Case] = {
-    "ace_step15": Case(_ace_step_model, _ace_step, size=0.3, found=False),
+    "ace_step15": Case(_ace_step_model, _ace_step, size=0.3),
     "longcat_audio": Case(_longcat_model, _longcat),
     "longcat_audio_no_long_skip": Case(partial(_longcat_model, long_skip=False, adaln_type="local"), _longcat),
     "minimax_music3": Case(_music3_model, _music3, size=0.3),

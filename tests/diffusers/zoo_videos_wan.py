@@ -88,7 +88,7 @@ WANS: dict[str, Case] = {
     "wan_bfloat16": Case(partial(built, "WanTransformer3DModel", **SIZES), t2v, dtype=torch.bfloat16),
     "wan_i2v": Case(_i2v_model, _i2v),
     "wan_given_frame": Case(partial(built, "WanTransformer3DModel", **SIZES), _given_frame),
-    "wan_vace": Case(_vace_model, _vace, found=False),
+    "wan_vace": Case(_vace_model, _vace),
     "wan_animate": Case(_animate_model, _animate),
     "wan_animate2": Case(_animate2_model, _animate2),
     "skyreels_v2": Case(partial(built, "SkyReelsV2Transformer3DModel", **SIZES), t2v),

@@ -7,6 +7,7 @@ SD3 = Family(
     classes=("OpenAISignatureMMDITWrapper",),
     blocks=("joint_blocks",),
     streams=(Stream("x", tail="final_layer", position=1),),
+    anchors=("x_embedder.proj.bias", "t_embedder.mlp.0.bias", "context_embedder.bias", "final_layer.linear.bias"),
     models=("SD 3 Medium", "SD 3.5 Medium", "SD 3.5 Large", "SD 3.5 Large Turbo"),
 )
 AURAFLOW = Family(
@@ -14,6 +15,7 @@ AURAFLOW = Family(
     classes=("MMDiT",),  # A class of SD3's has this name too, but other lists.
     blocks=("double_layers", "single_layers"),
     streams=(Stream("x", tail=None, position=1, index=1),),
+    anchors=("t_embedder.mlp.0.bias", "t_embedder.mlp.2.bias", "init_x_linear.bias"),
     models=("AuraFlow", "Pony V7"),
 )
 PIXART = Family(
@@ -21,6 +23,7 @@ PIXART = Family(
     classes=("PixArtMS",),
     blocks=("blocks",),
     streams=(Stream("x", tail="final_layer"),),
+    anchors=("t_block.1.bias", "x_embedder.proj.bias", "blocks.0.attn.proj.bias", "final_layer.linear.bias"),
     models=("PixArt-α", "PixArt-Σ"),
 )
 HUNYUAN_DIT = Family(
@@ -42,6 +45,7 @@ LUMINA2 = Family(
     classes=("NextDiT",),
     blocks=("layers",),
     streams=(Stream("x", tail="final_layer"),),
+    anchors=("cap_embedder.0.weight", "layers.0.attention.q_norm.weight", "layers.0.attention_norm1.weight", "layers.0.ffn_norm1.weight"),
     models=("Lumina Image 2.0", "NewBie", "Z-Image", "Z-Image Turbo", "Z-Image Omni"),
 )
 LUMINA2_PIXEL = Family(
@@ -56,6 +60,12 @@ HIDREAM = Family(
     classes=("HiDreamImageTransformer2DModel",),
     blocks=("double_stream_blocks", "single_stream_blocks"),
     streams=(Stream("image_tokens", tail="final_layer"),),
+    anchors=(
+        "double_stream_blocks.0.block.attn1.q_rms_norm.weight",
+        "double_stream_blocks.0.block.attn1.k_rms_norm.weight",
+        "double_stream_blocks.0.block.attn1.q_rms_norm_t.weight",
+        "single_stream_blocks.0.block.attn1.q_rms_norm.weight",
+    ),
     models=("HiDream-I1", "HiDream-E1"),
 )
 IMAGES: tuple[Family, ...] = (SD3, AURAFLOW, PIXART, HUNYUAN_DIT, CHROMA_RADIANCE, LUMINA2, LUMINA2_PIXEL, HIDREAM)

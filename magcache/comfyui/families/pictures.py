@@ -15,6 +15,7 @@ KREA2 = Family(
     classes=("SingleStreamDiT",),
     blocks=("blocks",),
     streams=(Stream("x", tail="last"),),
+    anchors=("blocks.0.attn.qknorm.qnorm.scale", "blocks.0.attn.qknorm.knorm.scale", "blocks.0.prenorm.scale", "last.norm.scale"),
     models=("Krea 2",),
 )
 
@@ -23,6 +24,12 @@ ERNIE_IMAGE = Family(
     classes=("ErnieImageModel",),
     blocks=("layers",),
     streams=(Stream("x", tail="final_norm"),),
+    anchors=(
+        "layers.0.self_attention.norm_q.weight",
+        "layers.0.self_attention.norm_k.weight",
+        "layers.0.adaLN_sa_ln.weight",
+        "layers.0.adaLN_mlp_ln.weight",
+    ),
     models=("ERNIE-Image",),
 )
 
@@ -31,6 +38,12 @@ IDEOGRAM4 = Family(
     classes=("Ideogram4Transformer2DModel",),
     blocks=("layers",),
     streams=(Stream("x", tail="final_layer"),),
+    anchors=(
+        "layers.0.attention.norm_q.weight",
+        "layers.0.attention.norm_k.weight",
+        "layers.0.attention_norm1.weight",
+        "llm_cond_norm.weight",
+    ),
     models=("Ideogram 4",),
 )
 
@@ -55,6 +68,12 @@ JOYIMAGE = Family(
     classes=("JoyImageTransformer3DModel",),
     blocks=("double_blocks",),
     streams=(Stream("hidden_states", tail="norm_out", align="start"),),  # Reference pictures follow the picture and are dropped.
+    anchors=(
+        "double_blocks.0.attn.img_attn_q_norm.weight",
+        "double_blocks.0.attn.img_attn_k_norm.weight",
+        "double_blocks.0.attn.txt_attn_q_norm.weight",
+        "double_blocks.0.attn.txt_attn_k_norm.weight",
+    ),
     models=("JoyImage-Edit",),
 )
 
@@ -79,6 +98,12 @@ KANDINSKY5 = Family(
     classes=("Kandinsky5",),
     blocks=("visual_transformer_blocks",),
     streams=(Stream("visual_embed", tail="out_layer"),),
+    anchors=(
+        "text_embeddings.norm.weight",
+        "visual_transformer_blocks.0.self_attention.query_norm.weight",
+        "visual_transformer_blocks.0.self_attention.key_norm.weight",
+        "visual_transformer_blocks.0.cross_attention.query_norm.weight",
+    ),
     models=("Kandinsky 5.0 Video", "Kandinsky 5.0 Image"),
 )
 

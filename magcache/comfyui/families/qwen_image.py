@@ -15,5 +15,11 @@ QWEN_IMAGE = Family(
     blocks=("transformer_blocks",),
     streams=(Stream("hidden_states", tail="norm_out"),),
     identify=identify,
+    anchors=(
+        "txt_norm.weight",
+        "transformer_blocks.0.attn.norm_q.weight",
+        "transformer_blocks.0.attn.norm_k.weight",
+        "transformer_blocks.0.attn.norm_added_q.weight",
+    ),
     models=("Qwen-Image", "Qwen-Image-2512", "Qwen-Image-Edit", "Qwen-Image-Edit 2509", "Qwen-Image-Edit 2511", "Qwen-Image-Layered"),
 )

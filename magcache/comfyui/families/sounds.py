@@ -15,6 +15,12 @@ ACE_STEP15 = Family(
     classes=("AceStepConditionGenerationModel",),
     blocks=("decoder.layers",),
     streams=(Stream("hidden_states", tail="decoder.norm_out"),),
+    anchors=(
+        "decoder.condition_embedder.bias",
+        "decoder.layers.0.self_attn_norm.weight",
+        "decoder.norm_out.weight",
+        "decoder.proj_out.1.bias",
+    ),
     models=("ACE-Step 1.5", "ACE-Step 1.5 Turbo", "ACE-Step 1.5 XL"),
 )
 
@@ -23,6 +29,12 @@ STABLE_AUDIO = Family(
     classes=("AudioDiffusionTransformer",),
     blocks=("transformer.layers",),
     streams=(Stream("x", tail="transformer.project_out"),),  # Memory tokens in front of the others are dropped before it.
+    anchors=(
+        "to_timestep_embed.0.bias",
+        "to_timestep_embed.2.bias",
+        "transformer.layers.0.pre_norm.gamma",
+        "transformer.layers.0.ff_norm.gamma",
+    ),
     models=("Stable Audio Open 1.0", "Stable Audio Open Small", "Stable Audio 2.5", "Stable Audio 3"),
 )
 

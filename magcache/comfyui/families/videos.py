@@ -41,6 +41,12 @@ COSMOS = Family(
     blocks=("blocks",),
     # The tokens are (frames, height, width, rows, channels). The forward asks the first block for this layout: one must be there.
     streams=(Stream("x", tail=None, batch=3),),
+    anchors=(
+        "affline_norm.weight",
+        "blocks.block0.blocks.0.block.attn.to_q.1.weight",
+        "blocks.block0.blocks.0.block.attn.to_k.1.weight",
+        "blocks.block0.blocks.1.block.attn.to_q.1.weight",
+    ),
     models=("Cosmos 1 Text2World", "Cosmos 1 Video2World"),
 )
 
@@ -58,6 +64,7 @@ COGVIDEOX = Family(
     classes=("CogVideoXTransformer3DModel",),
     blocks=("blocks",),
     streams=(Stream("hidden_states", tail="norm_final"),),
+    anchors=("patch_embed.text_proj.bias", "blocks.0.attn_out.bias", "norm_final.weight", "proj_out.bias"),
     models=("CogVideoX 2B", "CogVideoX 5B", "CogVideoX 1.5 5B"),
 )
 
@@ -69,6 +76,7 @@ MINIMAX_H3 = Family(
         Stream("x", tail="final_layer", segment=2, name="video"),
         Stream("x", tail="final_layer", segment=3, name="sound"),
     ),
+    anchors=("video_patch_proj.bias", "condition_proj.bias", "blocks.0.norm1.weight", "final_layer.video_out.bias"),
     models=("MiniMax H3",),
 )
 
