@@ -13,7 +13,7 @@ from _pytest.mark.expression import Expression
 
 from magcache.server.launch import NEWEST, VERSIONS
 
-from .older_versions import OlderVersions
+from .beside import Beside
 
 _HERE = Path(__file__).parent
 _MARKERS = {
@@ -24,7 +24,7 @@ _MARKERS = {
     "browser": (),
     "fuzz": (),
 }
-_OTHERWISE = {"test_browser.py": "browser", "test_framepack.py": "browser", "test_other_versions.py": "comfyui", "test_fuzz.py": "fuzz"}
+_OTHERWISE = {"test_browser.py": "browser", "test_framepack.py": "browser", "test_beside.py": "comfyui", "test_fuzz.py": "fuzz"}
 """Files that need something else than their folder's others."""
 
 
@@ -50,6 +50,8 @@ def _marker(path: Path) -> str:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out files, and folders such as comfyui, that hold no test that is asked for."""
     wanted = config.getoption("-m")
+    if not wanted and _is_whole(config) and collection_path == _HERE / "diffusers":
+        return True  # They run beside the others.
     if not wanted or _HERE not in collection_path.parents:
         return None
     expression = Expression.compile(wanted)
@@ -68,19 +70,26 @@ def _matches(expression: Expression, marker: str) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(_marker(item.path))
-    items.sort(key=_is_of_older_versions)  # They are waited for in the end.
+    items.sort(key=_waits)
 
 
-def _is_of_older_versions(item: pytest.Item) -> bool:
-    return item.path.name == "test_other_versions.py"
+def _waits(item: pytest.Item) -> bool:
+    """Whether a test waits for those that run beside the others: these come last."""
+    return item.path.name == "test_beside.py"
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether all tests are asked for."""
+    return not config.getoption("-m") and config.args_source is not pytest.Config.ArgsSource.ARGS
 
 
 @pytest.fixture(scope="session", autouse=True)
-def older_versions(request: pytest.FixtureRequest) -> Iterator[OlderVersions | None]:
-    """The tests in older ComfyUIs, which run beside the others from the first one on; None if they were not asked for."""
-    if not any(map(_is_of_older_versions, request.session.items)):
+def beside(request: pytest.FixtureRequest) -> Iterator[Beside | None]:
+    """The tests that run beside the others, from the first one on; None if they were not asked for."""
+    if not any(map(_waits, request.session.items)):
         yield None
         return
-    running = OlderVersions([version for version in VERSIONS if version != NEWEST])
+    parts = {version: ("tests/comfyui", "--comfyui-version", version, "--random-runs", "10") for version in VERSIONS if version != NEWEST}
+    running = Beside({**parts, **({"diffusers": ("tests/diffusers",)} if _is_whole(request.config) else {})})
     yield running
     running.stop()

@@ -65,7 +65,7 @@ def _with_theirs() -> DiffusionPipeline:
     return pipe
 
 
-@pytest.mark.parametrize("at", [0, 3, 5])
+@pytest.mark.parametrize("at", [0, 4])
 @pytest.mark.parametrize("name", STOPPABLE)
 def test_after_an_exception_the_next_picture_is_right(name: str, at: int, tmp_path: Path):
     kind = PIPES[name]

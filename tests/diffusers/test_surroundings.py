@@ -160,7 +160,9 @@ def test_layerwise_casting_to_8_bits(pipe: DiffusionPipeline, tmp_path: Path):
 
 
 def _adapter() -> LoraConfig:
-    return LoraConfig(r=4, lora_alpha=8, init_lora_weights=False, target_modules=["to_q", "to_k", "to_v", "norm_out.linear"])
+    return LoraConfig(
+        r=4, lora_alpha=8, init_lora_weights=False, target_modules=["to_q", "to_k", "to_v", "norm1.linear", "x_embedder", "proj_out"]
+    )
 
 
 def _adapt(pipe: DiffusionPipeline) -> None:
