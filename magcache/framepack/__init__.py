@@ -1,0 +1,1 @@
+"""FramePack in the browser: a page that makes videos from a picture, faster with MagCache."""
