@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from types import TracebackType
@@ -139,7 +140,8 @@ class StepCache:
         """The schedule that is set. If it is another one than before, a run has begun."""
         scheduler = self._scheduler
         timesteps = getattr(scheduler, "timesteps", None)
-        if not isinstance(timesteps, torch.Tensor) or not 0 < len(timesteps) < scheduler.config.num_train_timesteps:
+        unset = getattr(scheduler, "config", {}).get("num_train_timesteps") or math.inf  # As many as a scheduler has before it is set.
+        if not isinstance(timesteps, torch.Tensor) or not 0 < len(timesteps) < unset:
             if not self._warned:
                 log.warning("MagCache: another scheduler than the one given to apply() runs the model, so every step is computed.")
             self._warned = True
