@@ -67,10 +67,12 @@ def offload_in_groups(pipe: Any, device: torch.device) -> None:
 
 
 def free_memory(device: str) -> None:
-    """Give back what a job has left."""
+    """Give back what a job has left on a graphics card."""
+    if device == "cpu":
+        return
     gc.collect()
     backend = getattr(torch, device.partition(":")[0], None)
-    if device != "cpu" and hasattr(backend, "empty_cache"):
+    if hasattr(backend, "empty_cache"):
         backend.empty_cache()  # pyright: ignore[reportOptionalMemberAccess]
 
 

@@ -75,7 +75,7 @@ class Mosaic(ModelMixin, ConfigMixin):
 def trial_pipeline() -> Any:
     """A `HunyuanVideoFramepackPipeline`, with the same weights every time."""
     transformer = _library.HunyuanVideoFramepackTransformer3DModel(
-        in_channels=4, out_channels=4, num_attention_heads=4, attention_head_dim=16, num_layers=3, num_single_layers=7,
+        in_channels=4, out_channels=4, num_attention_heads=4, attention_head_dim=16, num_layers=2, num_single_layers=5,
         num_refiner_layers=1, patch_size=2, patch_size_t=1, guidance_embeds=True, text_embed_dim=TEXT, pooled_projection_dim=POOLED,
         rope_axes_dim=(4, 6, 6),
         image_condition_type=None, has_image_proj=True, image_proj_dim=16, has_clean_x_embedder=True,

@@ -67,12 +67,12 @@ def test_the_page_says_what_it_is_and_fits_any_screen(page: FramePackPage, pictu
 
 
 def test_a_video_is_made(page: FramePackPage):
-    page.make(size=SMALL, prompt="made", seconds=6, steps=60, seed=11)
-    expect(page.status).to_contain_text(re.compile(r"Section \d of 5 · step \d+ of 60"))
+    page.make(size=SMALL, prompt="made", seconds=6, steps=30, seed=11)
+    expect(page.status).to_contain_text(re.compile(r"Section \d of 5 · step \d+ of 30"))
     expect(page.cancel).to_be_enabled()
     expect(page.status).to_contain_text("The end is made first")
     expect(page.video("video")).to_be_visible()  # It grows.
-    expect(page.summary).to_contain_text("Seed 11 · 6.0 s, 64 × 64 · 60 steps")
+    expect(page.summary).to_contain_text("Seed 11 · 6.0 s, 64 × 64 · 30 steps")
     expect(page.summary).to_contain_text("evaluations skipped")
     assert page.plays("video")
     expect(page.cancel).to_be_disabled()
@@ -84,13 +84,15 @@ def test_a_video_is_made(page: FramePackPage):
 def test_with_and_without_stand_side_by_side(page: FramePackPage, pictures: Path, large: bool):
     prompt = "The sun rises over the hills, and clouds drift by"
     page.make_and_wait(size=SMALL, prompt="measured", seed=20)  # The first video of a model measures it.
-    page.make(size=192 if large else 128, compare=True, prompt=prompt, seed=21)
+    page.make(size=192 if large else 96, compare=True, prompt=prompt, seed=21)
     expect(page.status).to_contain_text("Without MagCache · Section 2")
     expect(page.video("plain")).to_be_visible()
     page.screenshot(pictures / "framepack_progress.png")
     expect(page.summary).to_contain_text("PSNR")
     assert page.plays("video") and page.plays("plain")
     page.page.get_by_role("button", name="Play both from the beginning").click()
+    for name in ("video", "plain"):
+        expect(page.video(name)).to_have_js_property("paused", False)
     one, other = page.video("video").bounding_box(), page.video("plain").bounding_box()
     assert one and other and one["y"] == other["y"] and one["x"] + one["width"] <= other["x"]
     page.screenshot(pictures / "framepack_compare.png")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -79,6 +78,9 @@ def test_without_a_graphics_card_nothing_moves(fresh_model: Model, monkeypatch: 
     assert moves.made == [] and not hooked(fresh_model)
 
 
-def test_what_a_job_has_left_is_given_back(tmp_path: Path):
-    memory.free_memory("cpu")
-    memory.free_memory("unknown:0")
+def test_what_a_job_has_left_is_given_back(monkeypatch: pytest.MonkeyPatch):
+    freed: list[str] = []
+    monkeypatch.setattr(torch.xpu, "empty_cache", lambda: freed.append("xpu"))
+    for device in ("cpu", "xpu:0", "unknown"):
+        memory.free_memory(device)
+    assert freed == ["xpu"]

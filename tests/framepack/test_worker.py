@@ -12,6 +12,7 @@ from PIL import Image
 
 from magcache.errors import CurveError
 from magcache.framepack import jobs, worker
+from magcache.framepack.jobs import Job
 from magcache.framepack.model import Model
 from magcache.framepack.worker import Studio, in_plain_words
 from magcache.reports.figure import HEIGHT, WIDTH
@@ -28,29 +29,42 @@ def studio(tmp_path: Path, model: Model) -> Iterator[Studio]:
     studio.close()
 
 
-def test_a_video_is_kept_with_its_settings(studio: Studio):
-    job = submitted(studio)
-    wait_until(lambda: job.over)
-    assert job.state == "done" and job.entry in studio.history.entries()
-    assert job.entry.settings == job.task.settings
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, model: Model) -> dict[str, Job]:
+    """Finished videos: of a model that is measured, one without MagCache, and one that is compared."""
+    studio = new_studio(tmp_path_factory.mktemp("made"), model)
+    make(model, 2.0)
+    ways = {"cached": {"speedup": 2.0}, "off": {"speedup": 1.0, "compare": True}, "compared": {"speedup": 2.0, "compare": True}}
+    jobs = {name: submitted(studio, **settings) for name, settings in ways.items()}
+    studio.start()
+    wait_until(lambda: all(job.over for job in jobs.values()))
+    assert [entry.settings for entry in studio.history.entries()] == [job.task.settings for job in reversed(jobs.values())]
+    studio.close()
+    return jobs
+
+
+def test_a_video_is_kept_with_its_settings_and_its_report(made: dict[str, Job]):
+    job = made["cached"]
+    assert job.state == "done" and job.entry and job.entry.settings == job.task.settings
     assert job.entry.video.stat().st_size > 1000
     assert job.entry.plain_video is None and job.entry.facts.quality is None
-
-
-def test_the_report_is_kept(studio: Studio):
-    made = [submitted(studio, speedup=2.0) for _ in range(2)]  # The first may measure the model.
-    job = made[-1]
-    wait_until(lambda: job.over)
     skipped = job.entry.facts.skipped
     assert skipped.evaluations == 2 * STEPS > skipped.nfe and not skipped.measured_first
     assert "reused" in skipped.line and len(skipped.table.splitlines()) == 2 * STEPS + 1
     assert Image.open(job.entry.figure).size == (WIDTH, HEIGHT)
 
 
-def test_with_and_without_are_compared(studio: Studio, model: Model):
-    make(model, 2.0)  # From here on the model is measured.
-    job = submitted(studio, compare=True, speedup=2.0)
+def test_a_model_that_is_not_known_is_measured_first(tmp_path: Path, fresh_model: Model):
+    studio = new_studio(tmp_path, fresh_model)
+    studio.start()
+    job = submitted(studio, speedup=2.0)
     wait_until(lambda: job.over)
+    studio.close()
+    assert job.entry.facts.skipped.measured_first
+
+
+def test_with_and_without_are_compared(made: dict[str, Job], model: Model):
+    job = made["compared"]
     cached, plain = make(model, 2.0).frames, make(model).frames
     quality, facts = job.entry.facts.quality, job.entry.facts
     assert quality.psnr == pytest.approx(psnr(plain, cached))
@@ -60,10 +74,9 @@ def test_with_and_without_are_compared(studio: Studio, model: Model):
     assert job.entry.plain_video and job.entry.comparison and set(job.previews) == {"video", "plain"}
 
 
-def test_without_a_speed_up_nothing_is_compared(studio: Studio):
-    job = submitted(studio, compare=True, speedup=1.0)
-    wait_until(lambda: job.over)
-    assert job.state == "done" and job.entry.facts.skipped is None and job.entry.figure is None and job.entry.plain_video is None
+def test_without_a_speed_up_nothing_is_compared(made: dict[str, Job]):
+    entry = made["off"].entry
+    assert entry.facts.skipped is None and entry.figure is None and entry.plain_video is None
 
 
 def test_the_video_is_shown_while_it_grows(studio: Studio):
@@ -75,7 +88,7 @@ def test_the_video_is_shown_while_it_grows(studio: Studio):
 
 @pytest.mark.parametrize("speedup", [1.0, 2.0])
 def test_after_cancelling_the_next_video_is_made(studio: Studio, speedup: float):
-    one, two = submitted(studio, steps=80, speedup=speedup), submitted(studio)
+    one, two = submitted(studio, steps=80, speedup=speedup), submitted(studio, seconds=0.1, steps=1)
     wait_until(lambda: one.progress.step > 3)
     studio.queue.cancel(one.number)
     wait_until(lambda: two.over)
@@ -95,7 +108,7 @@ def test_a_failure_is_told_and_the_next_video_is_made(studio: Studio, monkeypatc
         patch.setattr(worker, "generate", fail)
         one = submitted(studio)
         wait_until(lambda: one.over)
-    two = submitted(studio)
+    two = submitted(studio, seconds=0.1, steps=1)
     wait_until(lambda: two.over)
     assert begun.is_set() and one.state == "failed" and "not enough memory" in one.message
     assert two.state == "done"
