@@ -24,6 +24,8 @@ _PAPER, _INK, _GREY, _RULE = "#ffffff", "#1c2430", "#5f6b7a", "#e3e7ec"
 _COMPUTED, _REUSED, _REUSED_BAND, _REFUSED = "#2563a8", "#f08a24", "#fdf1e3", "#c62f3b"
 _LARGE, _NUMBER, _TEXT = 34, 44, 22
 """Sizes of letters, to be read on a node that is half as wide as the picture."""
+_WIDTH_OF_LETTER = 12
+"""Of a label of size 20, in pixels; some are narrower."""
 _TALLEST_BAR = 2.2
 """Longer bars than so many times a computed step, such as that of a first step, are cut off."""
 
@@ -140,14 +142,28 @@ def _bars(canvas: Canvas, steps: Sequence[Step], top: float, bottom: float) -> N
     some_reused = any(step.reused for step in steps)
     title = f"time of each step in {name}" + " (line: median of those computed)" * some_reused
     panel.frame(title, digits if panel.high > 4 else 1, steps)
-    side = 0.38 * panel.slot
+    side, cut_off = 0.38 * panel.slot, list[tuple[float, str]]()
     for step, seconds in zip(steps, spent, strict=True):
         value, x = seconds * unit, panel.x(step.index)
         canvas.rectangle(x - side, panel.y(min(value, panel.high)), x + side, bottom, _colour(step), min(3, side / 2))
         if value > panel.high:
-            canvas.text(x + side + 6, top, f"{value:.{digits}f} {name}", 20, _GREY, "la")
+            cut_off.append((x, f"{value:.{digits}f} {name}"))
+    _label(canvas, cut_off, side + 6, top)
     if some_reused:
         canvas.line([(_LEFT, panel.y(full * unit)), (_RIGHT, panel.y(full * unit))], _INK, 1)
+
+
+def _label(canvas: Canvas, cut_off: Sequence[tuple[float, str]], apart: float, top: float) -> None:
+    """Write beside bars that are cut off, each at its x, how long they took: on the side where there is room, if there is."""
+    taken = [(x - apart, x + apart) for x, _ in cut_off]
+    for x, text in cut_off:
+        width = _WIDTH_OF_LETTER * len(text)
+        for begin in (x + apart, x - apart - width):
+            inside = begin >= _LEFT and begin + width <= WIDTH
+            if inside and not any(begin < right and left < begin + width for left, right in taken):
+                canvas.text(begin, top, text, 20, _GREY, "la")
+                taken.append((begin, begin + width))
+                break
 
 
 def _axis(canvas: Canvas, steps: Sequence[Step]) -> None:

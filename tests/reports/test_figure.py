@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -120,3 +121,31 @@ def test_a_message_is_wrapped():
     short, long = message("Nothing ran."), message("Nothing ran. " * 20)
     assert short.shape[1] == long.shape[1] == WIDTH and long.shape[0] > short.shape[0]
     assert long[:, -24:].min() == 255 and long.min() < 128
+
+
+def labels(monkeypatch: pytest.MonkeyPatch, report: RunReport) -> list[tuple[float, str]]:
+    """Where the times of bars that are cut off are written."""
+    written: list[tuple[float, str]] = []
+    plain = drawing.Canvas.text
+
+    def text(self: drawing.Canvas, x: float, y: float, content: str, *more: object) -> None:
+        if re.fullmatch(r"\d+ ms", content):
+            written.append((x, content))
+        plain(self, x, y, content, *more)
+
+    monkeypatch.setattr(drawing.Canvas, "text", text)
+    figure(report)
+    return written
+
+
+def test_times_of_bars_that_are_cut_off_do_not_overlap(monkeypatch: pytest.MonkeyPatch):
+    seconds = [0.1] * 40
+    seconds[20] = seconds[21] = seconds[22] = 0.9
+    found = labels(monkeypatch, run("c" * 40, tuple(seconds)))
+    assert [text for _, text in found] == ["900 ms", "900 ms"], "there is no room between them"
+    assert found[0][0] < slots(40)[20] and found[1][0] > slots(40)[22]
+
+
+def test_the_time_of_the_last_bar_is_within_the_picture(monkeypatch: pytest.MonkeyPatch):
+    ((x, text),) = labels(monkeypatch, run("c" * 40, (*[0.1] * 39, 0.9)))
+    assert text == "900 ms" and x + 12 * len(text) < slots(40)[39]
