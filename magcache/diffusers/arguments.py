@@ -60,6 +60,14 @@ def key_of(arguments: Mapping[str, Any], part: int = 0, parts: int = 1) -> Hasha
     return tuple(found)
 
 
+def adapters_of(model: nn.Module) -> Hashable:
+    """The LoRAs that act on a model, each with its strength on the first layer that has any."""
+    if not getattr(model, "_hf_peft_config_loaded", False):
+        return ()
+    layer: Any = next((each for each in model.modules() if hasattr(each, "active_adapters") and hasattr(each, "scaling")), None)
+    return () if layer is None else (layer.disable_adapters, *((name, layer.scaling.get(name)) for name in layer.active_adapters))
+
+
 def rows_of(arguments: Mapping[str, Any]) -> int:
     """Number of rows in the batch of a forward."""
     latent = latent_of(arguments)

@@ -18,7 +18,7 @@ from ..runtime.run_setup import RunSetup
 from ..runtime.session import ComputedEvaluation, Evaluation, Session
 from ..runtime.stack import Stack, stack_of
 from ..runtime.stand_ins import StandIn
-from .arguments import key_of, rows_of
+from .arguments import adapters_of, key_of, rows_of
 from .parallel import is_divided, shard
 from .schedule import Schedule
 from .seat import bare
@@ -69,7 +69,8 @@ class Run:
         branches = self._branches(context, number, guided)
         if rows_of(arguments) % len(branches):  # Guidance has ended on the way.
             branches = _IN_ORDER[:1]
-        keys = [(context, number, branch, key_of(arguments, part, len(branches))) for part, branch in enumerate(branches)]
+        alike = context, number, adapters_of(self.stack.model)
+        keys = [(*alike, branch, key_of(arguments, part, len(branches))) for part, branch in enumerate(branches)]
 
         def model(_: bool) -> Any:
             return getattr(self._root, _MODEL)(*map(_copied, args), **{name: _copied(value) for name, value in kwargs.items()})

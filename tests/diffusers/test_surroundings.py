@@ -198,6 +198,29 @@ def test_loras_come_and_go_under_the_cache(pipe: DiffusionPipeline, plain: list[
     assert same(FLUX.run(first), adapted_plain)
 
 
+@pytest.mark.parametrize("change", ["disable_lora", "weaker", "delete"])
+def test_a_lora_that_changes_on_the_way_is_seen(change: str, pipe: DiffusionPipeline, tmp_path: Path):
+    _adapt(pipe)
+    apply(pipe, folder=tmp_path, **RULE)
+    reused = PLAN.index("r", 5)
+
+    def switch(running: DiffusionPipeline, step: int, _: object, __: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if step == reused - 1:
+            if change == "weaker":
+                running.transformer.set_adapters(["style"], 0.3)
+            elif change == "delete":
+                running.transformer.delete_adapters("style")
+            else:
+                running.transformer.disable_lora()
+        return {}
+
+    FLUX.run(pipe)
+    assert report(pipe).outcomes()[reused].reused
+    FLUX.run(pipe, callback_on_step_end=switch)
+    assert not report(pipe).outcomes()[reused].reused and report(pipe).outcomes()[reused - 1].computed
+    assert report(pipe).outcomes()[reused + 1].reused, "what was computed since then serves again"
+
+
 def test_a_lora_keeps_the_calibration(pipe: DiffusionPipeline, tmp_path: Path):
     apply(pipe, 2.0, folder=tmp_path)
     FLUX.run(pipe, steps=16)
