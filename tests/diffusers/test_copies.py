@@ -27,23 +27,6 @@ FLUX = PIPES["flux"]
 PLAN = plan_by_rule()
 
 
-@pytest.fixture
-def pipe() -> DiffusionPipeline:
-    return FLUX.build()
-
-
-@pytest.fixture(scope="module")
-def plain() -> list[torch.Tensor]:
-    return FLUX.run(FLUX.build())
-
-
-@pytest.fixture(scope="module")
-def cached(tmp_path_factory: pytest.TempPathFactory) -> list[torch.Tensor]:
-    pipe = FLUX.build()
-    apply(pipe, folder=tmp_path_factory.mktemp("curves"), **RULE)
-    return FLUX.run(pipe)
-
-
 def test_a_saved_model_is_plain(pipe: DiffusionPipeline, plain: list[torch.Tensor], tmp_path: Path):
     names = list(pipe.transformer.state_dict())
     apply(pipe, folder=tmp_path, **RULE)

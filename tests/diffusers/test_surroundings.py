@@ -24,23 +24,6 @@ PLAN = plan_by_rule()
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def pipe() -> DiffusionPipeline:
-    return FLUX.build()
-
-
-@pytest.fixture(scope="module")
-def plain() -> list[torch.Tensor]:
-    return FLUX.run(FLUX.build())
-
-
-@pytest.fixture(scope="module")
-def cached(tmp_path_factory: pytest.TempPathFactory) -> list[torch.Tensor]:
-    pipe = FLUX.build()
-    apply(pipe, folder=tmp_path_factory.mktemp("curves"), **RULE)
-    return FLUX.run(pipe)
-
-
 def _offload_groups(kind: str) -> Callable[[DiffusionPipeline, Path], None]:
     def act(pipe: DiffusionPipeline, _: Path) -> None:
         blocks = {"num_blocks_per_group": 1} if kind == "block_level" else {}
