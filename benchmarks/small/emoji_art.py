@@ -2,7 +2,7 @@
 
     python -m benchmarks.small.emoji_art
 
-measures the code of the cells on painted pictures and writes `emoji_cells.json`. Needs npm and the package resvg-py once;
+measures the code of the cells on painted pictures and writes `magcache/demo/cells.json`. Needs npm and the package resvg-py once;
 the rasterised art is then kept in a cache folder.
 """
 
@@ -24,7 +24,7 @@ from PIL import Image
 from rich.console import Console
 from torch.nn import functional
 
-from benchmarks.small import emoji_world as world
+from magcache.demo import world
 
 PACKAGE, VERSION = "@iconify-json/noto", "1.2.9"
 INTEGRITY = "DQiuXENbun41ch+XPSV55H9FaWKpHTyz46YIKtSaKYD4fIDDzL1tR6H4np/T38jfrTAeI3rcKF0mqHYeZVAuaw=="
@@ -101,7 +101,7 @@ class Painter:
 
 
 class Encoder:
-    """`emoji_world.to_latent` in torch, on the device where pictures are painted."""
+    """`magcache.demo.world.to_latent` in torch, on the device where pictures are painted."""
 
     def __init__(self, code: world.Cells, device: torch.device) -> None:
         self._mean = torch.from_numpy(code.mean).to(device)
@@ -113,7 +113,7 @@ class Encoder:
 
 
 def paint_any(painter: Painter, count: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures of `count` random prompts, and the prompts' numbers in `emoji_world.prompts()`."""
+    """Pictures of `count` random prompts, and the prompts' numbers in `magcache.demo.world.prompts()`."""
     which = torch.randint(len(world.SUBJECTS) * len(world.GROUNDS), (count,), generator=rng, device=rng.device)
     return painter.paint(which // len(world.GROUNDS), which % len(world.GROUNDS), rng), which
 

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmarks.small import convert
-from benchmarks.small import emoji_world as world
 from benchmarks.small.models import pack, unpack
+from magcache.demo import world
 
-CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "emoji_flux.safetensors"
+CHECKPOINT = Path(world.__file__).parent / "checkpoints" / "magcache_demo_flux.safetensors"
 HIDDEN, DOUBLE_BLOCKS, SINGLE_BLOCKS = 128, 1, 17
 SHIFT, STEPS, GUIDANCE = 3.0, 28, 2.5
 

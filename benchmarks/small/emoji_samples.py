@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from benchmarks.small import emoji_model
-from benchmarks.small import emoji_world as world
+from magcache.demo import world
 
 ROW = 8
 """Pictures beside each other."""

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from benchmarks.small import convert, video_world
-from magcache.demo import world
+from benchmarks.small import shapes_world as world
 
 Tensors = dict[str, torch.Tensor]
 
@@ -157,7 +157,7 @@ def _wan_text(prompts: list[str]) -> Tensors:
 
 
 IMAGE = SmallModel(
-    checkpoint=Path(world.__file__).parent / "checkpoints" / "magcache_demo_flux.safetensors",
+    checkpoint=CHECKPOINTS / "small_flux.safetensors",
     build=_build_flux,
     divisor=2,
     block_lists=("transformer_blocks", "single_transformer_blocks"),

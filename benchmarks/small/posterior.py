@@ -19,8 +19,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.small import shapes_world as world
 from magcache.curves.curve import MagnitudeCurve
-from magcache.demo import world
 from magcache.planning.plan import Plan
 
 Array = npt.NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Train the small models: the Flux of the demo for images, and the Wan of the benchmarks for videos.
+"""Train the two small models of the quality benchmark: a Flux for images and a Wan for videos.
 
     python -m benchmarks.small.train image
     python -m benchmarks.small.train video
@@ -27,9 +27,9 @@ import typer
 from rich.console import Console
 from safetensors.torch import save_file
 
+from benchmarks.small import shapes_world as world
 from benchmarks.small import video_world
 from benchmarks.small.models import IMAGE, VIDEO, SmallModel, Tensors
-from magcache.demo import world
 
 SHIFT = 3.0
 UNIFORM = 0.2

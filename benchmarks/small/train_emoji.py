@@ -24,10 +24,10 @@ from rich.console import Console
 from torch import nn
 
 from benchmarks.small import emoji_art, emoji_model
-from benchmarks.small import emoji_world as world
 from benchmarks.small.emoji_samples import draw_sheet
 from benchmarks.small.gradients import GraphedLearn, Task, learn
 from benchmarks.small.muon import Muon
+from magcache.demo import world
 
 BEGAN = time.monotonic()
 """Compilation counts towards `--seconds`."""

@@ -1,6 +1,6 @@
 """The world of the small video model: prompts such as "a red star moving left on sand", and how they are drawn and encoded.
 
-The shapes, colours and backgrounds are those of the demo's pictures.
+The shapes, colours and backgrounds are those of the small image model.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from magcache.demo import world
-from magcache.demo.world import Array
+from benchmarks.small import shapes_world as world
+from benchmarks.small.shapes_world import Array
+from magcache.demo.world import word_signs
 
 SIDE, FRAMES = 32, 9
 TEXT_TOKENS, TEXT_WIDTH = 4, 4096
@@ -52,7 +53,7 @@ def encode(prompt: str) -> Array:
     meaningful = {*world.SHAPES, *world.COLOURS, *world.BACKGROUNDS, *MOTIONS}
     tokens = np.zeros((TEXT_TOKENS, TEXT_WIDTH), np.float32)
     for place, word in enumerate([word for word in prompt.lower().split() if word in meaningful][:TEXT_TOKENS]):
-        signs = world.word_signs(word)
+        signs = word_signs(word)
         tokens[place, : len(signs)] = signs
     return tokens
 

@@ -4,36 +4,46 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean
+from statistics import median, quantiles
 from typing import Any
 
 from ..reports.comparison import Comparison
 from ..reports.metrics import Picture
 from ..server.client import Client, WorkflowResult
 from ..server.launch import find_comfyui, install_node, serve
-from ..server.runs import CALIBRATION_SEED, FIRST_SEED, OnProgress, begin_task
+from ..server.runs import CALIBRATION_SEED, FIRST_SEED, WARM_UP_SEED, OnProgress, begin_task
 from ..server.workflow import Workflow, insert_node
 
 _HERE = Path(__file__).parent
 CHECKPOINT = _HERE / "checkpoints" / "magcache_demo_flux.safetensors"
-CALIBRATION_PROMPT = "a green circle on night"
+CALIBRATION_PROMPT = "a pig on rose"
 """Not among the prompts that are compared."""
 PROMPTS = (
-    "a red star on sand",
-    "a blue circle on snow",
-    "a yellow triangle on night",
-    "a purple square on sky",
-    "a green star on night",
-    "an orange circle on sky",
-    "a red triangle on snow",
-    "a blue square on sand",
+    "a fox on mint",
+    "a panda on rose",
+    "an owl on sky",
+    "a ladybug on mint",
+    "a strawberry on lilac",
+    "a hamburger on night",
+    "a cactus on sand",
+    "a cupcake on lilac",
+    "a frog on sky",
+    "a tiger on night",
+    "a rabbit on sand",
+    "a butterfly on rose",
+    "an avocado on night",
+    "a mushroom on sky",
+    "a sunflower on mint",
+    "a doughnut on rose",
 )
-TASKS = 2 + 3 * len(PROMPTS)
-"""Number of tasks that `run_demo` announces: the start of the server, the calibration, and three runs of each prompt."""
+TASKS = 3 + 3 * len(PROMPTS)
+"""Tasks that `run_demo` announces: the start of the server, a warm-up, the calibration, and three runs of each prompt."""
+_BUSY = 0.2
+"""The machine was busy if the middle half of the times of the same work spreads over more than this part of their median."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +88,16 @@ class DemoResult:
         return self.steps / self.rows[0].cached.nfe
 
     @property
-    def measured(self) -> float:
-        """Sampling time of all prompts with all steps divided by that with MagCache."""
-        return sum(row.full.seconds for row in self.rows) / sum(row.cached.seconds for row in self.rows)
+    def speedups(self) -> list[float]:
+        """The measured speed-up of each prompt: its sampling time with all steps divided by that with MagCache right after."""
+        return [row.full.seconds / row.cached.seconds for row in self.rows]
+
+    @property
+    def busy(self) -> bool:
+        """Whether the runs with all steps, which are the same work, took times too different to trust."""
+        seconds = [row.full.seconds for row in self.rows]
+        low, high = _middle_half(seconds)
+        return high - low > _BUSY * median(seconds)
 
     @property
     def cached(self) -> Comparison:
@@ -96,15 +113,16 @@ class DemoResult:
         return Comparison.of(pair for row in self.rows for pair in zip(row.full.pictures, way(row).pictures, strict=True))
 
     def to_json(self) -> dict[str, Any]:
-        seconds = {way: mean(getattr(row, way).seconds for row in self.rows) for way in ("full", "cached", "fewer")}
         return {
             "steps": self.steps,
             "nfe": self.rows[0].cached.nfe,
             "prompts": len(self.rows),
             "pictures": sum(len(row.full.pictures) for row in self.rows),
             "predicted_speedup": self.predicted,
-            "measured_speedup": self.measured,
-            "seconds_per_run": seconds,
+            "measured_speedup": median(self.speedups),
+            "middle_half_of_speedups": _middle_half(self.speedups),
+            "machine_was_busy": self.busy,
+            "seconds_per_run": {way: median(getattr(row, way).seconds for row in self.rows) for way in ("full", "cached", "fewer")},
             "magcache": self.cached.to_json(),
             "plain_with_as_few_steps": self.fewer.to_json(),
             "target_speedup": self.speedup,
@@ -127,6 +145,7 @@ def _sample_all(client: Client, steps: int, speedup: float, on_progress: OnProgr
         return client.run(workflow, begin_task(on_progress, task))
 
     calibration = demo_workflow(CALIBRATION_PROMPT, CALIBRATION_SEED, steps)
+    run("warming up", demo_workflow(CALIBRATION_PROMPT, WARM_UP_SEED, 2))
     run("calibrating", with_node(calibration, "MagCacheCalibration", model_type="auto"))
     rows, report = list[DemoRow](), dict[str, Any]()
     for seed, prompt in enumerate(PROMPTS, FIRST_SEED):
@@ -155,6 +174,12 @@ def with_node(workflow: Workflow, kind: str, **values: Any) -> Workflow:
 
 def _timed(result: WorkflowResult, nfe: int) -> TimedPictures:
     return TimedPictures(result.pictures, result.seconds["sampler"], nfe)
+
+
+def _middle_half(values: Sequence[float]) -> tuple[float, float]:
+    """The quartiles between which the middle half of `values` lies."""
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return low, high
 
 
 @contextmanager

@@ -1,117 +1,117 @@
-"""The demo's data: prompts such as "a red star on sand", their pictures, and their encoding for the model.
+"""The demo's world: prompts such as "a fox on mint", how they are encoded for the model, and what its latents mean.
 
-The training script, the demo's ComfyUI nodes and the tests share it. NumPy only.
+What sampling needs, in NumPy alone. `benchmarks/small/emoji_art.py` paints the pictures that the model was trained on.
 """
 
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# NumPy's own types of clip, reshape and transpose are incomplete.
+# NumPy's own types of unpackbits, reshape and transpose are incomplete.
 from __future__ import annotations
 
+import functools
 import hashlib
-import itertools
-from collections.abc import Callable
-from typing import Any
+import json
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
+Array = npt.NDArray[np.float32]
 
-SIDE = 64
-"""Width and height of a picture in pixels."""
+SIDE = 128
+"""Pixels on a side of a picture."""
+CELL = 4
+"""Pixels on a side of the cell that one latent stands for."""
 LATENT_CHANNELS = 16
-"""Channels of a latent: 3 colours × 2 × 2 pixels, and four that are always zero (Flux's latents have sixteen)."""
-TEXT_TOKENS, TEXT_WIDTH, POOLED_WIDTH = 6, 96, 64
+TEXT_TOKENS, TEXT_WIDTH, POOLED_WIDTH = 4, 96, 64
+CELLS_FILE = Path(__file__).with_name("cells.json")
 
-COLOURS: dict[str, tuple[float, float, float]] = {
-    "red": (0.86, 0.16, 0.16),
-    "green": (0.18, 0.68, 0.28),
-    "blue": (0.16, 0.34, 0.90),
-    "yellow": (0.95, 0.82, 0.14),
-    "purple": (0.60, 0.22, 0.78),
-    "orange": (0.96, 0.52, 0.10),
+SUBJECTS: dict[str, str] = {
+    "a fox": "fox",
+    "a frog": "frog",
+    "a panda": "panda",
+    "a tiger": "tiger-face",
+    "a pig": "pig-face",
+    "a rabbit": "rabbit-face",
+    "a koala": "koala",
+    "a cat": "cat-face",
+    "a dog": "dog-face",
+    "a lion": "lion",
+    "a unicorn": "unicorn",
+    "a penguin": "penguin",
+    "an owl": "owl",
+    "an octopus": "octopus",
+    "a crab": "crab",
+    "a butterfly": "butterfly",
+    "a ladybug": "lady-beetle",
+    "a snail": "snail",
+    "a turtle": "turtle",
+    "a tropical fish": "tropical-fish",
+    "an apple": "red-apple",
+    "a banana": "banana",
+    "a strawberry": "strawberry",
+    "a watermelon": "watermelon",
+    "a pineapple": "pineapple",
+    "cherries": "cherries",
+    "a lemon": "lemon",
+    "grapes": "grapes",
+    "a carrot": "carrot",
+    "a corn cob": "ear-of-corn",
+    "an avocado": "avocado",
+    "a mushroom": "mushroom",
+    "a cactus": "cactus",
+    "a sunflower": "sunflower",
+    "a pizza": "pizza",
+    "a hamburger": "hamburger",
+    "a doughnut": "doughnut",
+    "a cupcake": "cupcake",
+    "an ice cream": "soft-ice-cream",
+    "french fries": "french-fries",
 }
-BACKGROUNDS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
-    "sky": ((0.46, 0.72, 0.94), (0.88, 0.95, 1.00)),
-    "night": ((0.03, 0.04, 0.14), (0.20, 0.17, 0.34)),
-    "sand": ((0.95, 0.88, 0.72), (0.80, 0.66, 0.44)),
-    "snow": ((0.98, 0.98, 1.00), (0.80, 0.84, 0.90)),
+"""The subjects as prompts say them, and the names of their pictures in the Noto Emoji icon set."""
+
+GROUNDS: dict[str, tuple[float, float, float]] = {
+    "mint": (0.72, 0.93, 0.82),
+    "sky": (0.55, 0.78, 0.97),
+    "rose": (0.98, 0.76, 0.82),
+    "night": (0.10, 0.12, 0.28),
+    "sand": (0.95, 0.86, 0.66),
+    "lilac": (0.80, 0.73, 0.96),
 }
 
-
-def _circle(x: Array, y: Array) -> Array:
-    return np.hypot(x, y) - 1.0
+_WORDS = {word for name in (*SUBJECTS, *GROUNDS) for word in name.split()} - {"a", "an"}
 
 
-def _square(x: Array, y: Array) -> Array:
-    return np.maximum(np.abs(x), np.abs(y)) - 0.86
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A linear code of the 48 values of a cell (colour, row, column): latent = basis · (cell − mean) / scale."""
+
+    mean: Array
+    """(48,)."""
+    basis: Array
+    """(16, 48), orthonormal rows: the strongest principal components first."""
+    scale: Array
+    """(16,): standard deviations of the components; of the weak ones that of the fourth, so that they stay weak."""
 
 
-def _triangle(x: Array, y: Array) -> Array:
-    return np.maximum(np.abs(x) * 0.866 - y * 0.5, y) - 0.5
-
-
-def _star(x: Array, y: Array) -> Array:
-    angle = np.mod(np.arctan2(x, -y) + np.pi / 5, 2 * np.pi / 5) - np.pi / 5
-    return np.hypot(x, y) * (np.cos(np.abs(angle)) + 1.15 * np.sin(np.abs(angle))) - 1.1
-
-
-SHAPES: dict[str, Callable[[Array, Array], Array]] = {
-    "circle": _circle,
-    "square": _square,
-    "triangle": _triangle,
-    "star": _star,
-}
-"""Signed distance (negative inside, in units of the shape's radius) at points relative to the shape's centre."""
+@functools.cache
+def cells() -> Cells:
+    """The code that the model was trained with."""
+    return Cells(**{name: np.asarray(values, np.float32) for name, values in json.loads(CELLS_FILE.read_text("utf-8")).items()})
 
 
 def prompts() -> list[str]:
-    """Every prompt, in a fixed order."""
-    return [f"a {colour} {shape} on {background}" for shape, colour, background in itertools.product(SHAPES, COLOURS, BACKGROUNDS)]
-
-
-def draw(prompt: str, rng: np.random.Generator) -> Array:
-    """A picture of `prompt`, (3, SIDE, SIDE) in [-1, 1]; `rng` draws the place and the size of its shape."""
-    radius = rng.uniform(0.48, 0.60)
-    centre_x, centre_y = rng.uniform(-0.2, 0.2, size=2)
-    return render(prompt, (centre_x, centre_y), radius, SIDE)
-
-
-def render(prompt: str, centre: tuple[float, float], radius: float, side: int) -> Array:
-    """The picture of `prompt` with its shape at `centre` (x right, y down, both from -1 to 1), (3, side, side) in [-1, 1]."""
-    words = prompt.split()
-    shape = next(SHAPES[word] for word in words if word in SHAPES)
-    colour = next(COLOURS[word] for word in words if word in COLOURS)
-    top, bottom = next(BACKGROUNDS[word] for word in words if word in BACKGROUNDS)
-
-    axis = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
-    x, y = np.meshgrid(axis, axis)
-    local_x, local_y = (x - centre[0]) / radius, (y - centre[1]) / radius
-
-    ramp = (y[..., None] + 1) / 2
-    picture = np.asarray(top, np.float32) * (1 - ramp) + np.asarray(bottom, np.float32) * ramp
-    shadow = _coverage(shape(local_x - 0.22, local_y - 0.26), softness=0.30)
-    picture = picture * (1 - 0.35 * shadow[..., None])
-    light = 1.05 - 0.30 * (local_x + local_y) / np.sqrt(2)
-    body = np.asarray(colour, np.float32) * np.clip(light, 0.55, 1.35)[..., None]
-    cover = _coverage(shape(local_x, local_y), softness=1.6 / side / radius)[..., None]
-    picture = picture * (1 - cover) + body * cover
-    return (np.clip(picture, 0, 1) * 2 - 1).transpose(2, 0, 1).astype(np.float32)
-
-
-def _coverage(distance: Array, softness: float) -> Array:
-    """0 outside to 1 inside, over a rim `softness` wide on each side."""
-    ramp = np.clip(0.5 - distance / (2 * softness), 0, 1)
-    return ramp * ramp * (3 - 2 * ramp)
+    """Every prompt of the world, in a fixed order: all grounds of the first subject, then of the second, …"""
+    return [f"{subject} on {ground}" for subject in SUBJECTS for ground in GROUNDS]
 
 
 def encode(prompt: str) -> tuple[Array, Array]:
     """The words of `prompt` as (TEXT_TOKENS, TEXT_WIDTH) and (POOLED_WIDTH,).
 
-    Every known word is a fixed vector of ±1 computed from its hash; other words are ignored, and a prompt without known words is
-    all zeros. So the encoder has no weights.
+    Every word of the world is a fixed vector of ±1 taken from its hash; other words are ignored, and an empty prompt is
+    all zeros. There is nothing to learn and nothing to ship.
     """
-    known = [word for word in prompt.lower().replace(",", " ").split() if word in {*SHAPES, *COLOURS, *BACKGROUNDS}]
+    known = [word for word in prompt.lower().replace(",", " ").split() if word in _WORDS]
     tokens = np.zeros((TEXT_TOKENS, TEXT_WIDTH), np.float32)
     pooled = np.zeros(POOLED_WIDTH, np.float32)
     for place, word in enumerate(known[:TEXT_TOKENS]):
@@ -128,16 +128,18 @@ def word_signs(word: str) -> Array:
 
 
 def to_latent(pictures: Array) -> Array:
-    """(n, 3, h, w) in [-1, 1] to (n, LATENT_CHANNELS, h/2, w/2): the four pixels of a 2 × 2 cell become channels."""
+    """(n, 3, h, w) in [-1, 1] to (n, LATENT_CHANNELS, h/4, w/4)."""
     n, channels, height, width = pictures.shape
-    cells = pictures.reshape(n, channels, height // 2, 2, width // 2, 2).transpose(0, 1, 3, 5, 2, 4)
-    cells = cells.reshape(n, channels * 4, height // 2, width // 2)
-    spare = np.zeros((n, LATENT_CHANNELS - channels * 4, height // 2, width // 2), np.float32)
-    return np.concatenate([cells, spare], axis=1)
+    rows, columns = height // CELL, width // CELL
+    split = pictures.reshape(n, channels, rows, CELL, columns, CELL).transpose(0, 2, 4, 1, 3, 5).reshape(n, rows, columns, -1)
+    code = cells()
+    return np.ascontiguousarray((((split - code.mean) @ code.basis.T) / code.scale).transpose(0, 3, 1, 2))
 
 
 def to_pictures(latents: Array) -> Array:
-    """The pictures of latents: the inverse of `to_latent`."""
-    n, _, height, width = latents.shape
-    cells = latents[:, :12].reshape(n, 3, 2, 2, height, width).transpose(0, 1, 4, 2, 5, 3)
-    return cells.reshape(n, 3, height * 2, width * 2)
+    """The nearest to an inverse of `to_latent`: what the 16 components do not hold is lost."""
+    n, _, rows, columns = latents.shape
+    code = cells()
+    split = (latents.transpose(0, 2, 3, 1) * code.scale) @ code.basis + code.mean
+    split = split.reshape(n, rows, columns, 3, CELL, CELL).transpose(0, 3, 1, 4, 2, 5)
+    return np.ascontiguousarray(split.reshape(n, 3, rows * CELL, columns * CELL))

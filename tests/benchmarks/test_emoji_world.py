@@ -1,5 +1,4 @@
 import copy
-import json
 import math
 
 import numpy as np
@@ -11,9 +10,9 @@ pytest.importorskip("diffusers")
 from safetensors.torch import load_file
 
 from benchmarks.small import convert, emoji_art, emoji_model, muon
-from benchmarks.small import emoji_world as world
 from benchmarks.small.gradients import GraphedLearn, Task, learn
 from benchmarks.small.train_emoji import Schedule
+from magcache.demo import world
 
 CPU = torch.device("cpu")
 
@@ -30,31 +29,6 @@ def pictures():
 @pytest.fixture(scope="module")
 def model():
     return emoji_model.load()
-
-
-def test_every_prompt_is_encoded_differently_and_always_alike():
-    encoded = [world.encode(prompt) for prompt in world.prompts()]
-    assert len({(tokens.tobytes(), pooled.tobytes()) for tokens, pooled in encoded}) == len(world.SUBJECTS) * len(world.GROUNDS)
-    tokens, pooled = world.encode("a tropical fish on lilac")
-    assert tokens.shape == (world.TEXT_TOKENS, world.TEXT_WIDTH)
-    assert pooled.shape == (world.POOLED_WIDTH,)
-    assert np.abs(tokens).sum(1).tolist() == [world.TEXT_WIDTH] * 3 + [0]
-    assert tokens[0, :8].tolist() == [1, 1, -1, 1, 1, -1, -1, 1]
-
-
-def test_words_that_are_not_of_the_world_change_nothing():
-    for part, other in zip(world.encode("A fox, sitting on mint"), world.encode("fox mint"), strict=True):
-        assert np.array_equal(part, other)
-    assert not any(part.any() for part in world.encode(""))
-
-
-def test_pictures_survive_the_latent(pictures):
-    latents = world.to_latent(pictures)
-    assert latents.shape == (4, world.LATENT_CHANNELS, 8, 16)
-    back = world.to_pictures(latents)
-    assert back.shape == pictures.shape
-    assert 10 * math.log10(4 / np.square(back - pictures).mean()) >= 30
-    assert np.allclose(world.to_latent(back), latents, atol=1e-4)
 
 
 def test_torch_encodes_as_numpy_does(pictures):
@@ -83,14 +57,6 @@ def test_measured_cells_are_a_code():
     assert np.allclose(code.basis @ code.basis.T, np.eye(world.LATENT_CHANNELS), atol=1e-4)
     assert code.scale[3:].tolist() == [code.scale[3]] * 13
     assert 0.5 < held <= 1
-
-
-def test_the_shipped_code_is_a_code():
-    code = world.cells()
-    assert np.allclose(code.basis @ code.basis.T, np.eye(world.LATENT_CHANNELS), atol=1e-4)
-    assert (np.diff(code.scale) <= 0).all()
-    assert world.CELLS_FILE.stat().st_size < 20_000
-    assert json.loads(world.CELLS_FILE.read_text("utf-8")).keys() == {"mean", "basis", "scale"}
 
 
 def test_the_checkpoint_is_small_and_has_the_shapes_that_diffusers_builds(model):

@@ -1,21 +1,86 @@
-"""The README's first command, with few steps."""
+"""The README's first command, and how its report looks."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator
 from typer.testing import CliRunner
 
 from magcache.cli.main import app
+from magcache.demo import world
+
+from .browser import NoBrowserError, open_browser
+
+SCREENSHOTS = Path(__file__).parents[2] / "assets" / "screenshots"
 
 
-def test_the_demo_ends_with_a_report(tmp_path: Path):
-    result = CliRunner().invoke(app, ["demo", "--steps", "12", "--out", str(tmp_path / "report"), "--json"])
+@dataclass(frozen=True, slots=True)
+class Demo:
+    facts: dict[str, Any]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Demo:
+    """A run of the demo with few steps; with as many as in the README if its screenshots are renewed."""
+    folder = tmp_path_factory.mktemp("demo") / "report"
+    steps = ["--steps", "28" if pytestconfig.getoption("--screenshots") else "12"]
+    result = CliRunner().invoke(app, ["demo", *steps, "--out", str(folder), "--json"])
     assert result.exit_code == 0, result.output
-    facts = json.loads(result.stdout)
-    assert facts["prompts"] >= 8 and facts["nfe"] < facts["steps"] == 12
-    assert json.loads((tmp_path / "report" / "result.json").read_text()) == facts
-    page = (tmp_path / "report" / "index.html").read_text()
-    assert page.count("data:image/png") == facts["pictures"] * 4
-    assert (tmp_path / "report" / "overview.png").stat().st_size > 10_000
+    return Demo(json.loads(result.stdout), folder)
+
+
+def test_the_demo_ends_with_a_report(demo: Demo):
+    facts = demo.facts
+    assert facts["prompts"] == 16 and facts["pictures"] == 32 and facts["nfe"] < facts["steps"]
+    assert facts["magcache"]["psnr_mean"] > 20
+    assert json.loads((demo.folder / "result.json").read_text()) == facts
+    assert (demo.folder / "index.html").read_text().count("data:image/png") == facts["pictures"] * 5
+
+
+def test_the_pictures_show_what_the_prompts_say(demo: Demo):
+    """A fox is orange and lies on mint; an avocado is green and lies on night."""
+    overview = np.asarray(Image.open(demo.folder / "overview.png"), float) / 255
+    fox = overview[2:130, 2:130]
+    for ground, corner in (("mint", fox[4:12, 4:12]), ("rose", overview[6:14, 138:146])):
+        assert np.abs(corner.mean((0, 1)) - world.GROUNDS[ground]).max() < 0.12
+    orange = (fox[..., 0] > 0.8) & (fox[..., 1] < 0.65) & (fox[..., 2] < 0.35)
+    assert orange.mean() > 0.05
+
+
+@pytest.fixture(scope="module", params=[1400, 400])
+def page(request: pytest.FixtureRequest, demo: Demo, pytestconfig: pytest.Config) -> Iterator[Any]:
+    """The report in a window of this width, in pixels."""
+    try:
+        with open_browser("127.0.0.1") as context:
+            opened = context.new_page()
+            opened.set_viewport_size({"width": request.param, "height": 900})
+            opened.goto((demo.folder / "index.html").as_uri())
+            if pytestconfig.getoption("--screenshots"):
+                opened.screenshot(path=SCREENSHOTS / f"demo_{request.param}.png")
+            yield opened
+    except NoBrowserError as error:
+        pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
+
+
+def test_nothing_is_cut_off_or_too_small(page: Any):
+    width = page.viewport_size["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page has to be moved sideways"
+    row: Locator = page.locator(".row").nth(1)
+    boxes = [box for image in row.locator("img").all() if (box := image.bounding_box())]
+    assert len(boxes) == 5 and all(box["width"] >= 100 for box in boxes)
+    narrow = width < 640
+    assert len({round(box["y"]) for box in boxes}) == (2 if narrow else 1)
+    cached, difference = boxes[1], boxes[2]
+    assert (difference["x"] == cached["x"]) is narrow, "a difference is beside its picture, or under it"
+    sizes = page.locator("td, th, p, figcaption").evaluate_all("all => all.map(each => parseFloat(getComputedStyle(each).fontSize))")
+    assert min(sizes) >= 11

@@ -14,8 +14,8 @@ PUBLISHED: dict[str, Any] = {"model_type": "flux", "magcache_thresh": 0.24, "ret
 
 
 def small(steps: int = 10, pictures: int = 1) -> Workflow:
-    """Pictures of 128 × 128, a quarter of the size the model was trained for, to be quick."""
-    workflow = demo_workflow("a red star on sand", 5, steps)
+    """Pictures of 64 × 64, a quarter of the size the model was trained for, to be quick."""
+    workflow = demo_workflow("a fox on mint", 5, steps)
     workflow["latent"]["inputs"].update(width=128, height=128, batch_size=pictures)
     return workflow
 

@@ -27,8 +27,12 @@ class MagCacheDemoText(io.ComfyNode):
             node_id="MagCacheDemoText",
             display_name="MagCache Demo Text",
             category="MagCache/demo",
-            description="Encodes a prompt for the demo's tiny model, such as 'a red star on sand'.",
-            inputs=[io.String.Input("text", multiline=True, tooltip="A shape, a colour and a background. Empty for the negative prompt.")],
+            description="Encodes a prompt for the demo's tiny model, such as 'a fox on mint'.",
+            inputs=[
+                io.String.Input(
+                    "text", multiline=True, tooltip="A subject and a ground, such as 'a panda on rose'. Empty for the negative prompt."
+                )
+            ],
             outputs=[io.Conditioning.Output(display_name="conditioning", tooltip="The encoded prompt, for a sampler.")],
         )
 
@@ -45,7 +49,7 @@ class MagCacheDemoDecode(io.ComfyNode):
             node_id="MagCacheDemoDecode",
             display_name="MagCache Demo Decode",
             category="MagCache/demo",
-            description="Turns the latents of the demo's tiny model into pictures, exactly and without a VAE.",
+            description="Turns the latents of the demo's tiny model into pictures, without a VAE.",
             inputs=[io.Latent.Input("samples", tooltip="Latents of the demo's tiny model.")],
             outputs=[io.Image.Output(display_name="image", tooltip="One picture for each latent.")],
         )
