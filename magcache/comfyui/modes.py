@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import ModelMismatchError
+from ..curves.store import CurveStore
+from ..errors import MagCacheError, ModelMismatchError
+from ..planning.plan import Reason, compute_all
+from ..reports.run_report import RunLabel
 from ..runtime.family import Family, ModelFacts
-from ..runtime.run_setup import AUTO, RunFacts
+from ..runtime.run_setup import AUTO, Mode, RunFacts, RunSetup
+from ..texts import Text
 from .base_model import family_of, fingerprint_of
-from .curve_folders import curve_store
+from .curve_folders import curve_store, offered_curves
 from .samplers import SamplerTraits
 
 
@@ -41,6 +46,24 @@ def run_facts(family: Family, guider: Any, noise: torch.Tensor, sigmas: list[flo
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FullMode:
+    """Compute every step, and say why."""
+
+    why: str
+
+    def setup(self, run: RunFacts, store: CurveStore) -> RunSetup:
+        return RunSetup(compute_all(run.sigmas, Reason.UNUSABLE), RunLabel("full", why=self.why))
+
+
+def setup_of(mode: Mode, run: RunFacts, store: CurveStore) -> RunSetup:
+    """How a run goes. A curve that cannot be used any more, such as one that was deleted since, does not fail it: then it is computed."""
+    try:
+        return mode.setup(run, store)
+    except MagCacheError as error:
+        return FullMode(Text("{error}", error=error)).setup(run, store)
+
+
 def guidance_of(guider: Any) -> float:
     """The CFG scale of a guider, 1 without guidance. Packs schedule it as a list, an array or a tensor: then the mean counts."""
     cfg = getattr(guider, "cfg", None)
@@ -59,8 +82,13 @@ def check_architecture(patcher: Any, model_type: str) -> None:
     store = curve_store()
     curve = store.load(model_type, 0)
     if curve.family != family.name:
-        fitting = [name for name in store.names() if store.load(name, 0).family == family.name]
+        fitting = [name for name in offered_curves() if store.family_of(name) == family.name]
         raise ModelMismatchError(
-            f"The curve {model_type!r} was measured on {curve.family}, but this model is {family.name}. "
-            f"Choose 'auto' or one of: {', '.join(fitting)}."
+            Text(
+                "The curve {curve!r} was measured on {measured}, but this model is {model}. Choose 'auto' or one of: {names}.",
+                curve=model_type,
+                measured=curve.family,
+                model=family.name,
+                names=", ".join(fitting),
+            )
         )

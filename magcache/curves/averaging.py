@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..documents import shown
 from ..errors import CalibrationError
+from ..texts import Text
 from .curve import MagnitudeCurve, same_sigma
 from .propagation import Propagation, measured
 
@@ -21,9 +22,16 @@ def averaged(earlier: MagnitudeCurve, new: MagnitudeCurve) -> MagnitudeCurve:
     same = len(earlier.sigmas) == len(new.sigmas) and all(map(same_sigma, earlier.sigmas, new.sigmas))
     if not same or set(earlier.ratios) != set(new.ratios) or set(earlier.products) != set(new.products):
         raise CalibrationError(
-            f"The curve {earlier.name!r} was measured at {earlier.steps} other sigmas or with other branches "
-            f"({', '.join(earlier.ratios)}) than this run ({new.steps} sigmas; {', '.join(new.ratios)}), so they cannot be averaged. "
-            "Calibrate with the same steps, sampler, scheduler, shift and CFG, or under another name."
+            Text(
+                "The curve {name!r} was measured at {earlier} other sigmas or with other branches ({branches}) than this run ({new} "
+                "sigmas; {new_branches}), so they cannot be averaged. Calibrate with the same steps, sampler, scheduler, shift and CFG, or "
+                "under another name.",
+                name=earlier.name,
+                earlier=earlier.steps,
+                branches=", ".join(earlier.ratios),
+                new=new.steps,
+                new_branches=", ".join(new.ratios),
+            )
         )
     runs = earlier.provenance.get("runs", 1)
     if not isinstance(runs, int) or not 1 <= runs <= _MOST_RUNS:

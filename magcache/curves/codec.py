@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
 from ..documents import floats, items, mapping, number, rows, shown, table, text, whole
 from ..errors import CurveError, SettingsError
 from ..settings import ThresholdSettings
+from ..texts import Text
 from .propagation import GROWING, Propagation, Source
 
 if TYPE_CHECKING:
@@ -16,6 +19,18 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "magcache.curve", 2
 MAX_BYTES = 64 * 2**20
 """Curve files are some hundred kilobytes; all products of a thousand steps would still fit."""
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_HEAD = re.compile(rf'\s*\{{\s*"format":\s*"{FORMAT}",\s*"version":\s*\d+,\s*"name":\s*({_TEXT}),\s*"family":\s*({_TEXT})')
+"""The beginning of a file that `document_of` made."""
+
+
+def head_of(text: str) -> tuple[str, str] | None:
+    """Name and family of a curve by the beginning of its file; None if that was not written by MagCache."""
+    found = _HEAD.match(text)
+    try:
+        return None if found is None else (str(json.loads(found[1])), str(json.loads(found[2])))
+    except ValueError:
+        return None
 
 
 def document_of(curve: MagnitudeCurve) -> dict[str, Any]:
@@ -44,10 +59,19 @@ def fields_of(document: object, source: str) -> dict[str, Any]:
     """
     given = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
     if given.get("format") != FORMAT:
-        raise CurveError(f'{source} is not a MagCache curve: expected a JSON object with "format": "{FORMAT}".')
+        raise CurveError(
+            Text('{source} is not a MagCache curve: expected a JSON object with "format": "{format}".', source=source, format=FORMAT)
+        )
     version = given.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= VERSION:
-        raise CurveError(f"{source} has version {shown(version)}; this MagCache reads up to {VERSION}. Update MagCache or calibrate again.")
+        raise CurveError(
+            Text(
+                "{source} has version {version}; this MagCache reads up to {newest}. Update MagCache or calibrate again.",
+                source=source,
+                version=shown(version),
+                newest=VERSION,
+            )
+        )
     try:
         preset = given.get("preset")
         return {
@@ -64,9 +88,11 @@ def fields_of(document: object, source: str) -> dict[str, Any]:
             "provenance": mapping(given.get("provenance", {})),
         }
     except KeyError as missing:
-        raise CurveError(f"{source} lacks {missing}. Calibrate again to make a complete file.") from None
+        raise CurveError(Text("{source} lacks {part}. Calibrate again to make a complete file.", source=source, part=missing)) from None
     except (TypeError, SettingsError, CurveError) as wrong:
-        raise CurveError(f"{source} holds a value that cannot be used: {str(wrong).rstrip('.')}.") from None
+        raise CurveError(
+            Text("{source} holds a value that cannot be used: {wrong}.", source=source, wrong=str(wrong).rstrip("."))
+        ) from None
 
 
 def _products(value: object) -> dict[tuple[str, str], tuple[tuple[float, ...], ...]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +17,14 @@ import numpy as np
 from ..documents import read_text, write_text
 from ..errors import CurveError
 from ..settings import ThresholdSettings
+from ..texts import Text
 from .codec import MAX_BYTES, document_of, fields_of
+from .names import check_name
 from .products import Blocks, Matrix, compose, in_stream, resample, stream_of
 from .propagation import GROWING, Propagation
 
 SAME_SIGMA = 1e-4
 """Two sigmas closer than this (relative to the larger) are one: schedules are computed in fp32 and stored rounded."""
-_NAME = re.compile(r"(?!auto$)(?!(?i:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RATIO_RANGE = (1e-3, 1e3)
 _LARGEST_PRODUCT = 1e12
 """Products are in units of a residual's mean square; what is far larger was not measured, and its sums would overflow."""
@@ -45,7 +45,7 @@ class MagnitudeCurve:
     """
 
     name: str
-    """Name of the curve and, without `.json`, of its file."""
+    """Name of the curve, in any script; `names.file_stem` makes a file name of it."""
     family: str
     """The architecture it belongs to: `Family.name` of `magcache.runtime.family`."""
     sigmas: tuple[float, ...]
@@ -73,7 +73,7 @@ class MagnitudeCurve:
 
     def __post_init__(self) -> None:
         where = f"curve {self.name!r}"
-        check_name(self.name)
+        object.__setattr__(self, "name", check_name(self.name))
         self._check_sigmas(where)
         if not self.ratios:
             raise CurveError(f"{where} has no branch. Expected ratios such as {{'cond': [1.0, …]}}.")
@@ -214,22 +214,12 @@ class MagnitudeCurve:
         try:
             document = json.loads(read_text(path, MAX_BYTES))
         except (OSError, ValueError, RecursionError) as error:
-            raise CurveError(f"{path} cannot be read as a curve: {error}") from None
+            raise CurveError(Text("{path} cannot be read as a curve: {error}", path=path, error=error)) from None
         return cls.from_json(document, source=str(path))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the curve file at `path` in one piece: a reader finds the old file or the new one, never half of it. Raises `OSError`."""
         write_text(path, json.dumps(self.to_json(), indent=1) + "\n")
-
-
-def check_name(name: str) -> str:
-    """`name` if it can name a curve and its file. Raises `CurveError`."""
-    if not _NAME.fullmatch(name):
-        raise CurveError(
-            f"{name!r:.120} cannot name a curve: use letters, digits, '.', '_' and '-', beginning with a letter or digit, "
-            "at most 100 of them; 'auto' is taken, and so are Windows' names of devices (con, nul, com1, …)."
-        )
-    return name
 
 
 def same_sigma(one: float, other: float) -> bool:

@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 
 from ..documents import mapping
-from ..errors import UnknownCurveError
+from ..errors import CurveError, UnknownCurveError
+from ..texts import Text
 from .codec import propagation_from_json
 from .curve import MagnitudeCurve
+from .names import check_name
 from .propagation import Propagation
 
 _FOLDER = Path(__file__).parent
@@ -37,6 +39,20 @@ def load_curve(name: str, steps: int | None = None) -> MagnitudeCurve:
     longer = sorted(count for count in variants if count > curve.steps)
     chosen = next((count for count in longer if count >= steps), longer[-1] if longer else None)
     return curve if chosen is None else MagnitudeCurve.load(variants[chosen])
+
+
+def check_own_name(name: str) -> str:
+    """`name` as it is kept, if a user's own curve may have it: it must not hide a curve that comes with MagCache. Raises `CurveError`."""
+    kept = check_name(name)
+    if kept.casefold() in {known.casefold() for known in _files()}:
+        raise CurveError(
+            Text(
+                "{name!r} is the name of a curve that comes with MagCache, and yours would hide it. Choose another name, such as "
+                "'my {name}', or leave the name empty.",
+                name=kept,
+            )
+        )
+    return kept
 
 
 def known_propagation(name: str | None, fingerprint: str) -> Propagation | None:

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from magcache import MagnitudeCurve
-from magcache.curves.curve import check_name, same_sigma
+from magcache.curves.curve import same_sigma
 from magcache.errors import CurveError
 
 from .made import curves, examples, make
@@ -50,21 +50,6 @@ def test_refuses_impossible_numbers(changes: dict[str, Any], complaint: str):
     with pytest.raises(CurveError, match=complaint) as error:
         make(**changes)
     assert "'test'" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "name", ["../x", "a/b", "a\\b", "auto", "", ".hidden", "-x", "a b", "a\n", "é", "x" * 101, "a\0", "con", "NUL.v2", "Com1"]
-)
-def test_refuses_names_that_are_not_file_names(name: str):
-    with pytest.raises(CurveError, match="cannot name a curve"):
-        make(name=name)
-    with pytest.raises(CurveError, match="cannot name a curve"):
-        check_name(name)
-
-
-@pytest.mark.parametrize("name", ["flux", "wan2.1_t2v_1.3B", "my-curve.v2", "automatic", "control", "com10", "7", "x" * 100])
-def test_accepts_ordinary_names(name: str):
-    assert check_name(name) == make(name=name).name == name
 
 
 def test_tables_cannot_be_changed():

@@ -172,4 +172,5 @@ def test_the_propagation_of_a_model_is_known_by_its_curve_or_its_fingerprint():
     assert shipped.known_propagation(None, "0" * 16) is None
     for path in (Path(shipped.__file__).parent / "propagations").glob("*.json"):
         found = shipped.known_propagation(None, json.loads(path.read_text())["fingerprint"])
-        assert found is not None and found.source == "measured" and found == measured(found.trials)
+        assert found is not None and found.source == "measured"
+        assert not found.trials or found == measured(found.trials)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ...curves.curve import check_name
 from ...runtime.calibration_mode import ALIASES, CalibrationMode
 from ...runtime.run_setup import AUTO
 from ..attach import attached
-from ..curve_folders import curve_store
-from ..notify import Notifier, node_id
+from ..curve_folders import offered_curves
+from ..inputs import name_problem
+from ..notify import Notifier, node_id, tells_errors
 
 
 class MagCacheCalibration(io.ComfyNode):
@@ -20,12 +20,19 @@ class MagCacheCalibration(io.ComfyNode):
             display_name="MagCache Calibration",
             category="MagCache",
             description="Measures the magnitude curve of a model in one run that skips nothing, and saves it for the other MagCache nodes.",
-            search_aliases=["magnitude cache calibration", "magcache measure curve"],
+            search_aliases=[
+                "magnitude cache calibration",
+                "magcache measure curve",
+                "キャリブレーション",
+                "カーブを計測",
+                "校准",
+                "测量曲线",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="The model to measure, with the LoRAs that you use."),
                 io.Combo.Input(
                     "model_type",
-                    options=[AUTO, *ALIASES, *curve_store().names()],
+                    options=[AUTO, *ALIASES, *offered_curves()],
                     default=AUTO,
                     tooltip="What the model is. A curve without a name of your own is named after it; 'auto' recognises the model.",
                 ),
@@ -33,15 +40,16 @@ class MagCacheCalibration(io.ComfyNode):
                     "name",
                     default="",
                     optional=True,
-                    tooltip="Name of the curve in models/magcache. Empty: a name that is made from the model.",
+                    tooltip="Name of the curve, in any script. The other nodes use it where it is chosen. Empty: a name that is made from "
+                    "the model, whose curve they use on 'auto'.",
                 ),
                 io.Boolean.Input(
                     "average",
                     default=False,
                     optional=True,
                     advanced=True,
-                    tooltip="Average the new measurement with the saved curve of this name, so that several prompts count. Steps, sampler, "
-                    "scheduler, shift and CFG must be the same.",
+                    tooltip="Average the new measurement with the saved curve of this name, so that several prompts count. Steps, "
+                    "sampler, scheduler, CFG and shift (the noise shift that ModelSampling nodes set) must be the same.",
                 ),
                 io.Boolean.Input(
                     "thorough",
@@ -59,9 +67,13 @@ class MagCacheCalibration(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name="") -> bool | str:
+        return name_problem(name) or True
+
+    @classmethod
+    @tells_errors
     def execute(cls, model, model_type, name="", average=False, thorough=False) -> io.NodeOutput:
-        name = check_name(name.strip()) if name.strip() else ""
-        mode = CalibrationMode(model_type, name, average, thorough, Notifier(node_id(cls)).calibrated)
+        mode = CalibrationMode(model_type, name.strip(), average, thorough, Notifier(node_id(cls)).calibrated)
         return io.NodeOutput(attached(model, mode, node_id(cls)))
 
     @classmethod

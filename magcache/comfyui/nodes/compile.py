@@ -14,7 +14,7 @@ class CompileModel(io.ComfyNode):
             display_name="Compile Model",
             category="MagCache",
             description="Compiles the model with torch.compile. Works before and after MagCache and LoRA loaders.",
-            search_aliases=["torch compile", "inductor"],
+            search_aliases=["torch compile", "inductor", "コンパイル", "高速化", "编译", "加速"],
             inputs=[
                 io.Model.Input("model", tooltip="The model to compile."),
                 io.Combo.Input(

@@ -8,7 +8,8 @@ from typing import get_args
 from comfy_api.latest import io
 
 from ...settings import Reuse, SpeedupSettings
-from ..curve_folders import curve_store
+from ..curve_folders import curve_store, offered_curves
+from ..notify import tells_errors
 
 
 class MagCachePreset(io.ComfyNode):
@@ -19,11 +20,11 @@ class MagCachePreset(io.ComfyNode):
             display_name="MagCache Preset",
             category="MagCache",
             description="Saves settings for a curve in models/magcache/presets. MagCache Auto uses them if its speedup is 0.",
-            search_aliases=["magcache tune", "tuned settings"],
+            search_aliases=["magcache tune", "tuned settings", "プリセット", "预设"],
             is_output_node=True,
             is_dev_only=True,
             inputs=[
-                io.Combo.Input("curve", options=curve_store().names(), tooltip="The curve that MagCache Auto uses for the model."),
+                io.Combo.Input("curve", options=offered_curves(), tooltip="The curve that MagCache Auto uses for the model."),
                 io.Float.Input(
                     "speedup",
                     default=2.0,
@@ -44,7 +45,7 @@ class MagCachePreset(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Fraction of the schedule, 0 to 1. Steps before it are computed.",
+                    tooltip="Fraction of the schedule (the way from noise to picture), 0 to 1. Steps before it are computed.",
                 ),
                 io.Float.Input(
                     "end_percent",
@@ -52,7 +53,7 @@ class MagCachePreset(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Fraction of the schedule, 0 to 1. Steps after it are computed.",
+                    tooltip="Fraction of the schedule (the way from noise to picture), 0 to 1. Steps after it are computed.",
                 ),
             ],
         )
@@ -63,6 +64,7 @@ class MagCachePreset(io.ComfyNode):
         return time.monotonic()
 
     @classmethod
+    @tells_errors
     def execute(cls, curve, speedup, reuse, start_percent, end_percent) -> io.NodeOutput:
         curve_store().save_preset(curve, SpeedupSettings(speedup, reuse, start_percent, end_percent))
         return io.NodeOutput()

@@ -18,7 +18,9 @@ from ...errors import PictureError
 from ...reports.comparison import Comparison, side_by_side
 from ...reports.figure import figure, message
 from ...reports.metrics import Picture, lpips_here
-from ..notify import advice, node_id, show
+from ...texts import Text, counted, joined
+from ..language import in_users_language, users_language
+from ..notify import advice, node_id, show, tells_errors
 from ..patch import patch_of
 
 _ANYTHING = io.MatchType.Template("after")
@@ -33,7 +35,17 @@ class MagCacheReport(io.ComfyNode):
             category="MagCache",
             description="Shows what MagCache did in the last run of a model: which steps were computed and which reused, the magnitude "
             "curve, the time of each step, and the predicted and the measured speed-up.",
-            search_aliases=["magcache statistics", "magnitude curve", "speed-up", "skipped steps", "benchmark"],
+            search_aliases=[
+                "magcache statistics",
+                "magnitude curve",
+                "speed-up",
+                "skipped steps",
+                "benchmark",
+                "レポート",
+                "スキップしたステップ",
+                "报告",
+                "统计",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="The model that was sampled, from a MagCache node or any node after it."),
                 io.MatchType.Input(
@@ -53,14 +65,15 @@ class MagCacheReport(io.ComfyNode):
         )
 
     @classmethod
+    @tells_errors
     def execute(cls, model, after, model_2=None) -> io.NodeOutput:
         models = [("", model)] if model_2 is None else [("model", model), ("model_2", model_2)]
         sections = [section for title, each in models for section in _sections(title, each)]
-        said = "\n".join(section.line for section in sections)
+        said = joined((section.line for section in sections), "\n")
         picture = _as_images(np.concatenate([section.picture for section in sections])[None])
         show(said, node_id(cls))
         text = "\n\n".join(section.text for section in sections)
-        return io.NodeOutput(picture, text, after, ui=_previews(picture, said, cls))
+        return io.NodeOutput(picture, text, after, ui=_previews(picture, in_users_language(said), cls))
 
 
 class MagCacheCompare(io.ComfyNode):
@@ -70,9 +83,22 @@ class MagCacheCompare(io.ComfyNode):
             node_id="MagCacheCompare",
             display_name="MagCache Compare",
             category="MagCache",
-            description="Measures how much pictures or a video differ from a reference: PSNR, SSIM, LPIPS if its weights are installed, "
-            "and a picture of the difference.",
-            search_aliases=["psnr", "ssim", "lpips", "image difference", "compare images", "compare videos", "quality"],
+            description="Measures how much pictures or a video differ from a reference: PSNR (in dB, higher is closer), SSIM "
+            "(structure, 1 is the same), LPIPS (as people see it, 0 is the same) if its weights are installed, and a picture of the "
+            "difference.",
+            search_aliases=[
+                "psnr",
+                "ssim",
+                "lpips",
+                "image difference",
+                "compare images",
+                "compare videos",
+                "quality",
+                "画像を比較",
+                "画質",
+                "对比图像",
+                "画质",
+            ],
             inputs=[
                 io.Image.Input("reference", tooltip="The pictures to compare with, such as those of the same run without MagCache."),
                 io.Image.Input(
@@ -92,14 +118,15 @@ class MagCacheCompare(io.ComfyNode):
         )
 
     @classmethod
+    @tells_errors
     def execute(cls, reference, images, gain) -> io.NodeOutput:
         _check_alike(reference, images)
         compared = Comparison.of(_pairs(reference, images), lpips_here(min(images.shape[1:3])))
-        pictures = _as_images(np.stack([side_by_side(*pair, gain) for pair in _pairs(reference, images)]))
+        pictures = _as_images(np.stack([side_by_side(*pair, gain, users_language()) for pair in _pairs(reference, images)]))
         text = compared.text()
         show(compared.headline(), node_id(cls))
         worst = pictures[compared.worst : compared.worst + 1]
-        return io.NodeOutput(pictures, text, fmean(compared.psnr), fmean(compared.ssim), ui=_previews(worst, text, cls))
+        return io.NodeOutput(pictures, text, fmean(compared.psnr), fmean(compared.ssim), ui=_previews(worst, in_users_language(text), cls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,23 +142,27 @@ def _sections(title: str, model: Any) -> list[_Section]:
     """One for each run of `model`, or one that says why there is none."""
     runs = list(patch.history) if (patch := patch_of(model)) else []
     if not runs:
-        why = (f"{title}: " if title else "") + _why_no_run(model)
-        return [_Section(why, why, message(why))]
+        why = _titled(title, _why_no_run(model))
+        return [_Section(why, why, message(why, users_language()))]
     sections: list[_Section] = []
     for number, (report, said) in enumerate(runs, start=1):
-        name = ", ".join(part for part in (title, f"run {number}" if len(runs) > 1 else "") if part)
-        line = (f"{name}: " if name else "") + (advice(report) or said).removeprefix("MagCache: ")
-        sections.append(_Section(line, f"{line}\n{report.table()}", figure(report, name)))
+        name = joined((title, Text("run {number}", number=number) if len(runs) > 1 else ""), ", ")
+        line = _titled(name, advice(report) or said)
+        sections.append(_Section(line, f"{line}\n{report.table()}", figure(report, name, users_language())))
     return sections
 
 
-def _why_no_run(model: Any) -> str:
+def _titled(title: str, text: str) -> Text:
+    return Text("{title}: {text}", title=title, text=text) if title else Text("{text}", text=text)
+
+
+def _why_no_run(model: Any) -> Text:
     if patch_of(model) is None:
-        return (
+        return Text(
             "There is no MagCache on this model. Connect the model that comes out of a MagCache node. "
             "A MagCache node that is switched off (speedup 1, magcache_thresh 0 or magcache_K 0) takes MagCache off the model."
         )
-    return (
+    return Text(
         "No sampling with this model has ended yet. Connect 'after' to an output of the sampler that uses the model, and run the workflow."
     )
 
@@ -149,14 +180,25 @@ def _check_alike(reference: torch.Tensor, images: torch.Tensor) -> None:
     """Raise `PictureError` unless both have the same number of pictures of the same size."""
     if reference.shape != images.shape:
         raise PictureError(
-            f"Given {_described(images)} in 'images', expected {_described(reference)}, as in 'reference'. "
-            "Make both with the same size and length, or scale or crop one of them first."
+            Text(
+                "Given {given} in 'images', expected {expected}, as in 'reference'. Make both with the same size and length, or scale or "
+                "crop one of them first.",
+                given=_described(images),
+                expected=_described(reference),
+            )
         )
 
 
-def _described(pictures: torch.Tensor) -> str:
+def _described(pictures: torch.Tensor) -> Text:
     count, height, width, channels = pictures.shape
-    return f"{count} picture{'s' * (count > 1)} of {width} × {height} with {channels} channels"
+    return counted(
+        count,
+        "{count} picture of {width} × {height} with {channels} channels",
+        "{count} pictures of {width} × {height} with {channels} channels",
+        width=width,
+        height=height,
+        channels=channels,
+    )
 
 
 def _pairs(reference: torch.Tensor, images: torch.Tensor) -> Iterator[tuple[Picture, Picture]]:

@@ -6,16 +6,18 @@ from typing import get_args
 
 from comfy_api.latest import io
 
-from ...planning.budget import evaluations_for
 from ...runtime.modes import SpeedupMode, ThresholdMode
 from ...runtime.run_setup import AUTO
 from ...settings import CacheDevice, Reuse, ThresholdSettings
 from ..attach import attached, switched_off
-from ..curve_folders import curve_store
-from ..modes import check_architecture
-from ..notify import node_id
+from ..curve_folders import curve_store, offered_curves
+from ..inputs import MOST_SPEEDUP, speedup_problem
+from ..modes import FullMode, check_architecture
+from ..notify import node_id, tells_errors
 
 _PUBLISHED = ThresholdSettings()
+_SPEED = ("高速化", "サンプリングを速く", "ステップキャッシュ", "加速", "加快采样", "步缓存")
+"""Words for speed in other languages: ComfyUI's search finds them whatever language it is in."""
 
 
 def _cache_device() -> io.Combo.Input:
@@ -25,8 +27,8 @@ def _cache_device() -> io.Combo.Input:
         default="auto",
         optional=True,
         advanced=True,
-        tooltip="Where residuals are kept: 'device' is the GPU, 'cpu' is main memory. 'auto' is the GPU, unless one residual takes more "
-        "than a quarter of its free memory.",
+        tooltip="Where the results that skipped steps take over (residuals) are kept: 'device' is the GPU, 'cpu' is main memory. 'auto' "
+        "is the GPU, unless one residual takes more than a quarter of its free memory.",
     )
 
 
@@ -37,17 +39,17 @@ class MagCache(io.ComfyNode):
             node_id="MagCache",
             display_name="MagCache",
             category="MagCache",
-            description="Makes a diffusion transformer 2 to 3 times faster by the published rule: the blocks of a step are skipped, and "
-            "the last residual is reused, while the accumulated magnitude error is within a threshold.",
-            search_aliases=["magnitude cache", "step cache", "speed up", "teacache", "easycache", "faster sampling"],
+            description="Makes a diffusion transformer 2 to 3 times faster by the published rule: a step is skipped, and takes over "
+            "what the model's blocks added at the last computed step, while the expected error stays within a threshold.",
+            search_aliases=["magnitude cache", "step cache", "speed up", "teacache", "easycache", "faster sampling", *_SPEED],
             inputs=[
                 io.Model.Input("model", tooltip="The model to speed up, from Load Diffusion Model or a LoRA loader."),
                 io.Combo.Input(
                     "model_type",
-                    options=[AUTO, *curve_store().names()],
+                    options=[AUTO, *offered_curves()],
                     default=AUTO,
-                    tooltip="The magnitude curve to plan with. 'auto' takes your own calibration of this model, else the published curve "
-                    "of a model that it recognises.",
+                    tooltip="The magnitude curve (how strongly the model acts at each step) to plan with. 'auto' takes your own unnamed "
+                    "calibration of this model, else the published curve of a model that it recognises.",
                 ),
                 io.Float.Input(
                     "magcache_thresh",
@@ -55,7 +57,8 @@ class MagCache(io.ComfyNode):
                     min=0.0,
                     max=10.0,
                     step=0.01,
-                    tooltip="Largest accumulated magnitude error at which a step is skipped. Higher is faster; 0 switches MagCache off.",
+                    tooltip="How much error the skipped steps in a row may add up to: 0.06 stands for a change of 6 % in the size of "
+                    "what the model's blocks add. Higher is faster; 0 switches MagCache off.",
                 ),
                 io.Float.Input(
                     "retention_ratio",
@@ -95,6 +98,12 @@ class MagCache(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **inputs: object) -> str:
+        """Let ComfyUI sample anew after a calibration, though the workflow is the same: the run that it kept was slower."""
+        return curve_store().state()
+
+    @classmethod
+    @tells_errors
     def execute(
         cls,
         model,
@@ -131,14 +140,14 @@ class MagCacheAuto(io.ComfyNode):
             category="MagCache",
             description="Makes sampling as many times faster as you ask for, and changes the picture as little as it can. The first run "
             "of a model calibrates it: nothing is skipped, and the curve is saved for later runs.",
-            search_aliases=["magcache", "magnitude cache", "step cache", "speed up", "teacache", "easycache", "faster sampling"],
+            search_aliases=["magcache", "magnitude cache", "step cache", "speed up", "teacache", "easycache", "faster sampling", *_SPEED],
             inputs=[
                 io.Model.Input("model", tooltip="The model to speed up, from Load Diffusion Model or a LoRA loader."),
                 io.Float.Input(
                     "speedup",
                     default=2.0,
                     min=0.0,
-                    max=4.0,
+                    max=MOST_SPEEDUP,
                     step=0.1,
                     display_mode=io.NumberDisplay.slider,
                     tooltip="How many times faster sampling should be: steps per computed step. 1 switches MagCache off; 2 is a good "
@@ -146,11 +155,12 @@ class MagCacheAuto(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "curve",
-                    options=[AUTO, *curve_store().names()],
+                    options=[AUTO, *offered_curves()],
                     default=AUTO,
                     optional=True,
                     advanced=True,
-                    tooltip="The curve to plan with. 'auto' takes the calibration of this model; if there is none, the run makes one.",
+                    tooltip="The curve (how strongly the model acts at each step) to plan with. 'auto' takes the unnamed calibration of "
+                    "this model; if there is none, the run makes one.",
                 ),
                 io.Combo.Input(
                     "reuse",
@@ -158,17 +168,18 @@ class MagCacheAuto(io.ComfyNode):
                     default=AUTO,
                     optional=True,
                     advanced=True,
-                    tooltip="How a residual is reused: 'hold' adds it unchanged, 'scale' scales it, 'extrapolate' continues from the last "
-                    "two computed steps. 'auto' extrapolates with a calibration and holds with a published curve.",
+                    tooltip="How a skipped step takes over what the model's blocks added at an earlier step (the residual): 'hold' adds "
+                    "it unchanged, 'scale' scales it, 'extrapolate' continues from the last two computed steps. 'auto' extrapolates "
+                    "with a calibration and holds with a published curve.",
                 ),
                 _cache_device(),
                 io.Float.Input(
                     "start_percent", default=0.0, min=0.0, max=1.0, step=0.01, optional=True, advanced=True,
-                    tooltip="Fraction of the schedule, 0 to 1. Steps before it are computed.",
+                    tooltip="Fraction of the schedule (the way from noise to picture), 0 to 1. Steps before it are computed.",
                 ),
                 io.Float.Input(
                     "end_percent", default=1.0, min=0.0, max=1.0, step=0.01, optional=True, advanced=True,
-                    tooltip="Fraction of the schedule, 0 to 1. Steps after it are computed.",
+                    tooltip="Fraction of the schedule (the way from noise to picture), 0 to 1. Steps after it are computed.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The same model, with MagCache on it.")],
@@ -176,11 +187,23 @@ class MagCacheAuto(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    def validate_inputs(cls, speedup=None) -> bool | str:
+        known = speedup is not None  # A value that another node gives is not.
+        return (speedup_problem(speedup, MOST_SPEEDUP) if known else None) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: object) -> str:
+        """Let ComfyUI sample anew after a calibration, though the workflow is the same: the run that it kept was slower."""
+        return curve_store().state()
+
+    @classmethod
+    @tells_errors
     def execute(cls, model, speedup, curve=AUTO, reuse=AUTO, cache_device="auto", start_percent=0.0, end_percent=1.0) -> io.NodeOutput:
-        if speedup != 0:
-            evaluations_for(1, speedup)  # Complains about an impossible speed-up.
-        if speedup == 1:
+        problem = speedup_problem(speedup)
+        if problem is not None:  # Another node gave it, so ComfyUI could not ask before.
+            return io.NodeOutput(attached(model, FullMode(problem), node_id(cls), cache_device))
+        if float(speedup) == 1:
             return io.NodeOutput(switched_off(model, node_id(cls)))
         check_architecture(model, curve)
-        mode = SpeedupMode(speedup, curve, reuse, start_percent, end_percent)
+        mode = SpeedupMode(float(speedup), curve, reuse, start_percent, end_percent)
         return io.NodeOutput(attached(model, mode, node_id(cls), cache_device))
