@@ -1,5 +1,6 @@
-"""How MagCache sits in ComfyUI's sampling: four wrappers on a model, and one `Run` for each sampling.
+"""How MagCache sits in ComfyUI's sampling: five wrappers on a model, and one `Run` for each sampling.
 
+OUTER_SAMPLE tells that a sampling begins, before the model is loaded ·
 SAMPLER_SAMPLE begins and ends the run · PREDICT_NOISE is one question of the sampler · CALC_COND_BATCH decides one evaluation ·
 APPLY_MODEL watches or skips the block stack of one forward.
 """
@@ -26,19 +27,23 @@ from ..runtime.forward import run_evaluation, run_forward
 from ..runtime.run_setup import Conclusion, Mode, RunSetup, Trials
 from ..runtime.session import Evaluation, ReusedEvaluation, Session
 from ..settings import CacheDevice
+from ..texts import Text
 from .base_model import family_of
 from .curve_folders import curve_store
 from .half_run import without_traces
 from .history import RunHistory
 from .keys import branch_of, composition, member_keys, window_of
-from .modes import run_facts
+from .modes import run_facts, setup_of
 from .progress import ProgressText, SamplerCallback
 from .run import Run
 from .samplers import traits_of
 
 KEY = "magcache"
 _RUN, _EVALUATION = "magcache_run", "magcache_evaluation"
-_KINDS = (WrappersMP.SAMPLER_SAMPLE, WrappersMP.PREDICT_NOISE, WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL)
+_KINDS = (
+    WrappersMP.OUTER_SAMPLE, WrappersMP.SAMPLER_SAMPLE, WrappersMP.PREDICT_NOISE, WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL
+)  # fmt: skip
+BEGINS = Text("the sampling begins")
 
 log = logging.getLogger("magcache")
 
@@ -68,10 +73,14 @@ class MagCachePatch:
     def attach(self, patcher: Any) -> Any:
         """A clone of ComfyUI's model patcher with this patch on it, in place of an earlier one."""
         patcher = detached(patcher)
-        wrappers = (self.sampler_sample, self.predict_noise, self.calc_cond_batch, self.apply_model)
+        wrappers = (self.outer_sample, self.sampler_sample, self.predict_noise, self.calc_cond_batch, self.apply_model)
         for kind, wrapper in zip(_KINDS, wrappers, strict=True):
             patcher.add_wrapper_with_key(kind, KEY, wrapper)
         return patcher
+
+    def outer_sample(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        self.on_progress(BEGINS)  # In place of what the last run told, which would stand there if this one failed.
+        return executor(*args, **kwargs)
 
     def sampler_sample(
         self, executor: Any, guider: Any, sigmas: torch.Tensor, extra_args: dict[str, Any], callback: SamplerCallback | None,
@@ -105,7 +114,7 @@ class MagCachePatch:
         """The run of a sampling that is about to begin, its model in place."""
         family = family_of(guider.model_patcher)
         traits = traits_of(sampler, guider, sigmas)
-        setup = self.mode.setup(run_facts(family, guider, noise, sigmas.tolist(), traits), curve_store())
+        setup = setup_of(self.mode, run_facts(family, guider, noise, sigmas.tolist(), traits), curve_store())
         if setup.announcement:
             self.on_progress(setup.announcement)
         return Run(self._session(setup), setup, sigmas.tolist()[:-1] if traits.one_a_step else None, options)
@@ -125,7 +134,7 @@ class MagCachePatch:
             trial = Run(self._session(setup), setup, run.expected, options)
 
             def show(text: str) -> None:
-                self.on_progress(f"trial run {number}: {text}")
+                self.on_progress(Text("trial run {number}: {text}", number=number, text=text))
 
             latent = sample(trial, None, show)
             trial.session.close()
@@ -133,7 +142,7 @@ class MagCachePatch:
 
         try:
             text = trials.conclude(error_of)
-            log.info("%s", text)
+            log.info("MagCache: %s", text)
             self.on_progress(text)
         except comfy.model_management.InterruptProcessingException:
             raise
@@ -197,7 +206,10 @@ class MagCachePatch:
                 return executor(x, t, c_concat, c_crossattn, None if skips else control, dict(visible), **kwargs)
 
         stack = run.stack(executor.class_obj) if run and present else None
-        if present is None or stack is None or stack.family.refuses(options):
+        if run is None or present is None or stack is None:
+            return model(False)
+        if stack.family.refuses(options):
+            run.session.note_withheld(present.evaluation)
             return model(False)
         keys = member_keys(executor.class_obj, x, options, present.rows)
         branches = [branch_of(index) for index in options["cond_or_uncond"]]
@@ -224,8 +236,8 @@ def _concluded(setup: RunSetup, report: RunReport) -> Conclusion:
     try:
         return setup.conclude(report)
     except MagCacheError as error:
-        log.warning("%s", error)
-        return Conclusion(f"MagCache: {error}")
+        log.warning("MagCache: %s", error)
+        return Conclusion(Text("{error}", error=error))
 
 
 def _without_control(group: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:

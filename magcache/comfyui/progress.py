@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..reports.wording import status
 from ..runtime.session import Session
+from ..texts import counted
 
 _SECONDS_APART = 0.25
 
@@ -30,11 +32,11 @@ class ProgressText:
             self._done, self._steps = step + 1, steps
             if time.monotonic() >= self._next:
                 self._next = time.monotonic() + _SECONDS_APART
-                self._show(self._session.so_far().status(self._done, self._steps))
+                self._show(status(self._session.so_far(), self._done, self._steps))
             callback(step, denoised, x, steps)
 
         return stepped
 
     def stopped(self) -> None:
         """The run was interrupted or failed."""
-        self._show(f"stopped after {self._done} of {self._steps} steps")
+        self._show(counted(self._steps, "stopped after {done} of {count} step", "stopped after {done} of {count} steps", done=self._done))

@@ -48,6 +48,7 @@ class Run:
         self._stacks: dict[Any, Stack] = {}
         if _OTHER_CACHE in options:
             session.disturb(Disturbance.OTHER_CACHE)
+            session.other_cache = str(getattr(options[_OTHER_CACHE], "name", ""))
 
     def ask(self, x: torch.Tensor, timestep: torch.Tensor) -> None:
         """The sampler asks for its next evaluation."""

@@ -208,8 +208,8 @@ def _concluded(run: Run, report: RunReport) -> RunReport:
         conclusion = run.setup.conclude(report)
     except MagCacheError as error:
         log.warning("%s", error)
-        conclusion = Conclusion(f"MagCache: {error}", report.ratios)
-    log.info("%s", conclusion.text)
+        conclusion = Conclusion(str(error), report.ratios)
+    log.info("%s", report.line(conclusion.text))
     if (found := advice(report)) is not None:
         log.warning("%s", found)
     return replace(report, ratios=conclusion.ratios)

@@ -6,13 +6,13 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..curves.curve import MagnitudeCurve
-from ..curves.store import CurveStore
+from ..curves.shipped import check_own_name
+from ..curves.store import CurveStore, Saved
 from ..errors import CalibrationError
 from ..planning.plan import Plan, Reason, compute_all
 from ..reports.run_report import RunLabel, RunReport
@@ -43,8 +43,13 @@ def calibrate(
 
     Of the processes that run a model together all must call it; the first saves the curve.
 
-    Raises `CalibrationError` if the call did not show what a curve needs. An earlier MagCache on the pipeline is there again afterwards.
+    A curve that has a `name` is for whoever chooses it: `auto` goes by unnamed ones. One that cannot be written is returned all the same,
+    with a warning in the log.
+
+    Raises `CalibrationError` if the call did not show what a curve needs, and `CurveError` for a name that cannot be used. An earlier
+    MagCache on the pipeline is there again afterwards.
     """
+    name = name and check_own_name(name)
     earlier = [(model, seat.listener) for model in models_of(pipe).values() if (seat := seat_of(model)) is not None]
     cache = apply(pipe, folder=folder, guidance=call.get("true_cfg_scale"))
     mode = cache.mode = _Calibrating(name, average, thorough)
@@ -92,7 +97,7 @@ class _Calibrating:
     def setup(self, run: RunFacts, store: CurveStore) -> RunSetup:
         again = run.fingerprint in self.curves
 
-        def keep(curve: MagnitudeCurve, _: Path) -> None:
+        def keep(curve: MagnitudeCurve, _: Saved) -> None:
             self.curves[run.fingerprint] = curve
 
         setup = CalibrationMode(AUTO, self.name, self.average or again, self.thorough and not again, keep).setup(run, store)

@@ -75,7 +75,8 @@ class Run:
         def model(_: bool) -> Any:
             return getattr(self._root, _MODEL)(*map(_copied, args), **{name: _copied(value) for name, value in kwargs.items()})
 
-        refused = self.stack.family.refuses(arguments)
+        if refused := self.stack.family.refuses(arguments):
+            self.session.note_withheld(evaluation)
         output = self._answer(evaluation, None if refused else keys, branches, device, model)
         if step == self.steps[-1]:
             self.session.mark_end()

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..documents import mapping, number, text, whole
 from ..errors import SettingsError
+from ..reports.reasons import why
 from ..reports.run_report import RunReport
 from .compare import Closeness
 from .generation import Clip
@@ -34,7 +35,8 @@ class Skipped:
     def of(cls, report: RunReport, steps: int) -> Skipped:
         """`steps` is the number of steps of a section."""
         measured_first = any(report.plan.reused) and not any(report.plan.reused[:steps])
-        return cls(report.line(), report.table(), report.label.note, measured_first, report.evaluations, report.nfe, report.measured)
+        note = " ".join(filter(None, (report.label.note, why(report) or "")))
+        return cls(report.line(), report.table(), note, measured_first, report.evaluations, report.nfe, report.measured)
 
 
 @dataclass(frozen=True, slots=True)

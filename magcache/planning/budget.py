@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from ..curves.curve import SAME_SIGMA, MagnitudeCurve
 from ..curves.products import Matrix
 from ..errors import InfeasibleError, SettingsError
 from ..settings import Reuse
+from ..texts import Text
 from .fewer_steps import CLEARLY_BETTER, SHORT_RUN, part_of_plain
 from .influence import stretch_influence
 from .plan import Plan, Reason, Stretch, compute_all, falling_stretches, joined, nearest
@@ -109,8 +110,11 @@ def plan_speedup(
 def _stretch_plan(search: _Search, curve: MagnitudeCurve, wanted: int, guidance: float, short: bool) -> Plan:
     """The plan whose number of evaluations is nearest to `wanted`; of a short run, one that is clearly better than fewer steps."""
     errors, computed = search.errors, search.nearest(wanted)
-    reason = search.limit if len(computed) > wanted else None
     steps = errors.first.steps
+    reason = None
+    if len(computed) > wanted:
+        freed = search.limit is Reason.LIMITED and len(search.without_window().nearest(wanted)) < len(computed)
+        reason = Reason.LIMITED_BY_WINDOW if freed else search.limit
     while short and len(computed) < steps and _part_of_plain(curve, errors, computed, guidance) > CLEARLY_BETTER:
         reason = Reason.FEWER_STEPS
         computed = search.computed(len(computed) + 1) or list(range(steps))
@@ -150,7 +154,7 @@ def parts_of_plain(
 def evaluations_for(steps: int, speedup: float) -> int:
     """The most evaluations of `steps` steps that reach `speedup`. Raises `SettingsError` below 1."""
     if not (math.isfinite(speedup) and speedup >= 1):
-        raise SettingsError(f"The speed-up is {speedup}; it must be 1 (off) or more, usually 1.5 to 3.")
+        raise SettingsError(Text("The speed-up is {given}; it must be 1 (off) or more, usually 1.5 to 3.", given=speedup))
     return max(1, math.floor(steps / speedup + 1e-9))
 
 
@@ -177,8 +181,10 @@ class _Search:
     errors: StreamErrors
     costs: Matrix
     """Of all gaps, as `best_steps` takes them."""
-    allowed: npt.NDArray[np.bool_]
-    """Which steps may be reused."""
+    inside: npt.NDArray[np.bool_]
+    """Which steps the window allows to be reused."""
+    fit: npt.NDArray[np.bool_]
+    """Which steps the curve allows to be reused."""
     limit: Reason
     """What stands in the way of fewer evaluations."""
 
@@ -187,18 +193,33 @@ class _Search:
         steps, sigmas = errors.first.steps, errors.first.sigmas.tolist()
         if steps > MOST_STEPS:
             raise SettingsError(
-                f"The run has {steps} steps; a speed-up can be planned for at most {MOST_STEPS}. Use fewer steps or a threshold."
+                Text(
+                    "The run has {steps} steps; a speed-up can be planned for at most {most}. Use fewer steps or a threshold.",
+                    steps=steps,
+                    most=MOST_STEPS,
+                )
             )
         always = {nearest(sigmas, sigma) for sigma in (*curve.vetoes, *(curve.sigmas[step] for step in curve.masked))}
         lowest = curve.sigmas[-1] * (1 - SAME_SIGMA) if curve.products else 0.0
-        inside = np.array([window[1] <= sigma <= window[0] for sigma in sigmas])
+        empty = window[0] <= window[1]
+        inside = np.array([window[1] <= sigma <= window[0] and not empty for sigma in sigmas])
         covered = np.array([sigma >= lowest for sigma in sigmas])
-        allowed = inside & covered & np.array([step not in always for step in range(steps)])
-        limit = Reason.TOO_SHORT if steps <= _FIRST_STEPS + 1 else Reason.LIMITED
-        if limit is Reason.LIMITED and not allowed[_FIRST_STEPS:-1].any():
-            limit = Reason.NO_STEP_ALLOWED if covered[_FIRST_STEPS:-1].any() else Reason.NOT_COVERED
+        fit = covered & np.array([step not in always for step in range(steps)])
+        limit = Reason.EMPTY_WINDOW if empty else Reason.TOO_SHORT if steps <= _FIRST_STEPS + 1 else Reason.LIMITED
+        if limit is Reason.LIMITED and not (inside & fit)[_FIRST_STEPS:-1].any():
+            limits = {Reason.NOT_COVERED: covered, Reason.NO_STEP_ALLOWED: inside & covered}
+            limit = next((reason for reason, left in limits.items() if not left[_FIRST_STEPS:-1].any()), Reason.CHANGES_FAST)
         max_skip = min(max(steps // 2, _LEAST_REACH), max(_LEAST_REACH, _MOST_STATES // max(steps, 1) ** 2), max(steps - 1, 1))
-        return cls(errors, errors.costs(max_skip), allowed, limit)
+        return cls(errors, errors.costs(max_skip), inside, fit, limit)
+
+    @property
+    def allowed(self) -> npt.NDArray[np.bool_]:
+        """Which steps may be reused."""
+        return self.inside & self.fit
+
+    def without_window(self) -> _Search:
+        """The same search, as if no setting excluded a step."""
+        return replace(self, inside=np.ones_like(self.inside))
 
     def computed(self, nfe: int) -> list[int] | None:
         """The computed steps of the best plan with `nfe` evaluations; None if there is none."""

@@ -19,14 +19,20 @@ class Reason(str, Enum):
     """Why a plan skips nothing, or less than was asked for."""
 
     OFF = "the settings skip nothing"
+    UNUSABLE = "what was chosen on the node cannot be used"
     NO_CURVE = "there is no curve for this model"
+    TOO_SHORT_TO_MEASURE = "there is no curve for this model, and the run is too short to measure one"
+    TOO_NOISY_TO_MEASURE = "there is no curve for this model, and a run whose sampler adds noise cannot measure one"
     NOT_FALLING = "the noise levels do not fall"
     TOO_SHORT = "the run is too short"
+    EMPTY_WINDOW = "the part of the run in which steps may be skipped ends before it begins"
     NO_STEP_ALLOWED = "the settings allow no step to be skipped"
+    CHANGES_FAST = "the model changes too fast at every step that could be skipped"
     ERROR_TOO_LARGE = "every skip would exceed the threshold"
     NOT_COVERED = "the curve was not measured at these noise levels"
     FEWER_STEPS = "plain sampling with as few steps would be about as good"
     LIMITED = "a higher speed-up cannot be planned for this run"
+    LIMITED_BY_WINDOW = "the settings allow too few steps to be skipped for a higher speed-up"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,21 @@ def plan_by_threshold(curve: MagnitudeCurve, sigmas: Sequence[float], settings: 
     return joined([_plan_stretch(curve, stretch, len(sigmas), settings) for stretch in stretches])
 
 
+def last_skippable(settings: ThresholdSettings, steps: int) -> int:
+    """The last of `steps` steps that the settings allow to be skipped; a negative end counts from the last step."""
+    return settings.end_step + steps if settings.end_step < 0 else settings.end_step
+
+
+def least_error(curve: MagnitudeCurve, sigmas: Sequence[float], settings: ThresholdSettings) -> float | None:
+    """The least magnitude error |1 − γ| of a step that may be skipped; None if no step may be."""
+    errors: list[float] = []
+    for stretch in falling_stretches(sigmas):
+        ratios = zip(*(curve.ratios_at(stretch.sigmas, branch) for branch in curve.ratios), strict=True)
+        never = _never(curve, stretch, len(sigmas), settings)
+        errors += [max(abs(1 - ratio) for ratio in each) for step, each in enumerate(ratios) if step not in never]
+    return min(errors, default=None)
+
+
 def published_rule(
     ratios: Sequence[float],
     *,
@@ -48,16 +63,32 @@ def published_rule(
 
 def _plan_stretch(curve: MagnitudeCurve, stretch: Stretch, steps: int, settings: ThresholdSettings) -> Plan:
     """The plan of one falling stretch of a run of `steps` steps."""
-    last = settings.end_step + steps if settings.end_step < 0 else settings.end_step
-    first = max(1, int(steps * settings.retention), settings.start_step)
-    outside = {place for place, step in enumerate(stretch.steps) if place == 0 or not first <= step <= last}
-    never = outside | {nearest(stretch.sigmas, veto) for veto in curve.vetoes}
+    never = _never(curve, stretch, steps, settings)
     branches = [curve.ratios_at(stretch.sigmas, branch) for branch in curve.ratios]
     reused, errors = _decide(branches, settings.threshold, settings.max_skip, never, curve.gate)
     reason = None
     if not any(reused):
-        reason = Reason.NO_STEP_ALLOWED if len(never) == len(reused) else Reason.ERROR_TOO_LARGE
+        reason = Reason.ERROR_TOO_LARGE if len(never) < len(reused) else _why_none(stretch, steps, settings)
     return Plan(stretch.sigmas, tuple(reused), tuple(errors), reason=reason)
+
+
+def _never(curve: MagnitudeCurve, stretch: Stretch, steps: int, settings: ThresholdSettings) -> set[int]:
+    """The places in a stretch of a run of `steps` steps at which nothing is skipped."""
+    return _outside(stretch, steps, settings) | {nearest(stretch.sigmas, veto) for veto in curve.vetoes}
+
+
+def _outside(stretch: Stretch, steps: int, settings: ThresholdSettings) -> set[int]:
+    """The first place of a stretch, and those that the settings exclude."""
+    last = last_skippable(settings, steps)
+    first = max(1, int(steps * settings.retention), settings.start_step)
+    return {place for place, step in enumerate(stretch.steps) if place == 0 or not first <= step <= last}
+
+
+def _why_none(stretch: Stretch, steps: int, settings: ThresholdSettings) -> Reason:
+    """Why no step of a stretch may be skipped."""
+    if settings.start_step > last_skippable(settings, steps):
+        return Reason.EMPTY_WINDOW
+    return Reason.NO_STEP_ALLOWED if len(_outside(stretch, steps, settings)) == len(stretch.steps) else Reason.CHANGES_FAST
 
 
 def _decide(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,11 @@ Point = tuple[float, float]
 class Canvas:
     """A picture of `width` × `height` pixels; places are in pixels from the upper left corner, colours as in CSS.
 
-    Pillow's own font knows Latin letters, figures and little else: no ×, no Greek.
+    Texts are in `font`, a file; else in Pillow's own font, which knows Latin letters, figures and little else: no ×, no Greek.
     """
 
-    def __init__(self, width: int, height: int, colour: str) -> None:
+    def __init__(self, width: int, height: int, colour: str, font: Path | None = None) -> None:
+        self._file = font
         self._image = Image.new("RGB", (width * _FINER, height * _FINER), colour)
         self._draw = ImageDraw.Draw(self._image)
 
@@ -38,15 +40,14 @@ class Canvas:
 
     def text(self, x: float, y: float, text: str, size: float, colour: str, anchor: str = "ls") -> None:
         """`anchor` as Pillow has it: l, m or r across, then s (baseline), m (middle) or a (top) down."""
-        self._draw.text((x * _FINER, y * _FINER), text, colour, _font(size), anchor)
+        self._draw.text((x * _FINER, y * _FINER), text, colour, self._font(size), anchor)
 
     def width_of(self, text: str, size: float) -> float:
-        return self._draw.textlength(text, _font(size)) / _FINER
+        return self._draw.textlength(text, self._font(size)) / _FINER
+
+    def _font(self, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+        return ImageFont.truetype(self._file, size * _FINER) if self._file else ImageFont.load_default(size * _FINER)
 
     def pixels(self) -> npt.NDArray[np.uint8]:
         """(height, width, 3)."""
         return np.asarray(self._image.reduce(_FINER))
-
-
-def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size * _FINER)

@@ -8,8 +8,10 @@ from statistics import fmean
 
 import numpy as np
 
+from ..texts import ENGLISH, Language, Text, joined
 from .canvas import Canvas
 from .metrics import IDENTICAL_DB, Picture, difference, psnr, rgb, ssim
+from .wording import BETWEEN
 
 _PAPER, _INK = "#ffffff", "#1c2430"
 _GAP = 4
@@ -48,47 +50,55 @@ class Comparison:
             "ssim_worst": min(self.ssim),
         }
 
-    def text(self) -> str:
+    def text(self) -> Text:
         """A line for each figure; of several pictures the mean and the worst."""
         lines = [
             self._line("PSNR", self.psnr, min(self.psnr), 2, " dB"),
             self._line("SSIM", self.ssim, min(self.ssim), 4),
-            self._line("LPIPS", self.lpips, max(self.lpips), 4) if self.lpips else "LPIPS not measured",
+            self._line("LPIPS", self.lpips, max(self.lpips), 4) if self.lpips else Text("LPIPS not measured"),
         ]
         if min(self.psnr) == IDENTICAL_DB:
-            lines.append("The pictures are equal.")
-        return "\n".join(lines)
+            lines.append(Text("The pictures are equal."))
+        return joined(lines, "\n")
 
-    def headline(self) -> str:
+    def headline(self) -> Text:
         """The means, and how low the PSNR gets: as much as a node has room for."""
-        worst = f", worst {min(self.psnr):.2f} dB" if len(self.psnr) > 1 else ""
-        figures = [f"PSNR {fmean(self.psnr):.2f} dB{worst}", f"SSIM {fmean(self.ssim):.4f}"]
-        return " · ".join([*figures, f"LPIPS {fmean(self.lpips):.4f}"] if self.lpips else figures)
+        mean, worst = fmean(self.psnr), min(self.psnr)
+        figures = [
+            Text("PSNR {mean:.2f} dB, worst {worst:.2f} dB", mean=mean, worst=worst) if len(self.psnr) > 1 else f"PSNR {mean:.2f} dB"
+        ]
+        figures.append(f"SSIM {fmean(self.ssim):.4f}")
+        return joined([*figures, f"LPIPS {fmean(self.lpips):.4f}"] if self.lpips else figures, BETWEEN)
 
     def _line(self, name: str, values: Sequence[float], worst: float, digits: int, unit: str = "") -> str:
         if len(values) == 1:
             return f"{name} {worst:.{digits}f}{unit}"
-        place = values.index(worst) + 1
-        return f"{name} mean {fmean(values):.{digits}f}{unit}, worst {worst:.{digits}f}{unit} (picture {place} of {len(values)})"
+        return Text(
+            "{name} mean {mean}, worst {worst} (picture {place} of {count})",
+            name=name,
+            mean=f"{fmean(values):.{digits}f}{unit}",
+            worst=f"{worst:.{digits}f}{unit}",
+            place=values.index(worst) + 1,
+            count=len(values),
+        )
 
 
-def side_by_side(reference: Picture, picture: Picture, gain: int) -> Picture:
+def side_by_side(reference: Picture, picture: Picture, gain: int, language: Language = ENGLISH) -> Picture:
     """Reference, picture and amplified difference, each under its name: in a row, wide ones in a column. Small ones are enlarged."""
-    caption = f"picture · PSNR {psnr(reference, picture):.1f} dB"
     panels = (
-        _captioned("reference", reference),
-        _captioned(caption, picture),
-        _captioned(f"difference, {gain} times", difference(reference, picture, gain)),
+        _captioned(Text("reference"), reference, language),
+        _captioned(Text("picture · PSNR {psnr:.1f} dB", psnr=psnr(reference, picture)), picture, language),
+        _captioned(Text("difference, {gain} times", gain=gain), difference(reference, picture, gain), language),
     )
     return np.concatenate(panels, axis=0 if reference.shape[1] > reference.shape[0] else 1)
 
 
-def _captioned(caption: str, picture: Picture) -> Picture:
+def _captioned(caption: Text, picture: Picture, language: Language) -> Picture:
     enlarge = max(1, round(_SMALLEST_SIDE / min(picture.shape[:2])))
     picture = rgb(picture).repeat(enlarge, axis=0).repeat(enlarge, axis=1)
     width = picture.shape[1]
     size = min(width / 18, 36)
-    strip = Canvas(width, 2 * round(0.9 * size), _PAPER)
-    strip.text(width / 2, 0.9 * size, caption, size, _INK, "mm")
+    strip = Canvas(width, 2 * round(0.9 * size), _PAPER, language.font)
+    strip.text(width / 2, 0.9 * size, language.said(caption), size, _INK, "mm")
     framed = np.concatenate([strip.pixels(), picture])
     return np.pad(framed, ((0, _GAP), (_GAP // 2, _GAP // 2), (0, 0)), constant_values=255)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import scipy.ndimage  # pyright: ignore[reportMissingTypeStubs]
 
 from ..errors import PictureError
+from ..texts import Text
 
 Picture = npt.NDArray[np.uint8]
 """(height, width, channels), 0 to 255."""
@@ -41,7 +42,14 @@ def ssim(reference: Picture, picture: Picture) -> float:
     """
     if min(reference.shape[:2]) < _WINDOW:
         height, width = reference.shape[:2]
-        raise PictureError(f"A picture is {width} × {height}; SSIM needs at least {_WINDOW} × {_WINDOW} pixels. Compare larger pictures.")
+        raise PictureError(
+            Text(
+                "A picture is {width} × {height}; SSIM needs at least {least} × {least} pixels. Compare larger pictures.",
+                width=width,
+                height=height,
+                least=_WINDOW,
+            )
+        )
     one, other = reference.astype(np.float64), picture.astype(np.float64)
     mean, other_mean = _window_mean(one), _window_mean(other)
     unbiased = _WINDOW**2 / (_WINDOW**2 - 1)

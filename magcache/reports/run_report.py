@@ -11,6 +11,8 @@ from statistics import median
 from typing import Any, Literal
 
 from ..planning.plan import Plan
+from ..texts import Text
+from .wording import summary
 
 Kind = Literal["skipping", "calibrating", "full"]
 """What a run is for: to skip steps, to measure a curve, or neither."""
@@ -41,15 +43,25 @@ class RunLabel:
     """Whether the settings are those that were tuned for this curve."""
     note: str = ""
     """A sentence about how the run differs from what was asked for; empty if it does not."""
+    why: str = ""
+    """The plan's reason in a sentence with the figures of this run; empty if there is none, or nothing to add to it."""
+    detail: str = ""
+    """What else is known about the reason, for those who want to know more."""
+    asked: float | None = None
+    """The speed-up that was asked for; None if none was."""
+    unknown: str = ""
+    """The class of the model if MagCache does not know its architecture."""
     errors: tuple[tuple[str, float], ...] = ()
     """In a model of several streams, such as video and sound, the predicted error of each by name."""
 
     @property
-    def text(self) -> str:
+    def text(self) -> Text:
         """The curve in a status line."""
         if self.kind == "calibrating":
-            return "measuring a curve"
-        return f"curve {self.curve or 'none'}" + " (tuned)" * self.tuned
+            return Text("measuring a curve")
+        if self.curve is None:
+            return Text("no curve")
+        return Text("curve {curve} (tuned)", curve=self.curve) if self.tuned else Text("curve {curve}", curve=self.curve)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,8 @@ class Event:
     """Whether a residual was reused."""
     corrected: bool = False
     """Whether it corrected the gap before it."""
+    withheld: bool = False
+    """Whether the model's own settings forbid to skip it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +124,8 @@ class RunReport:
     """What else took part in the run."""
     reuses: Reused = "blocks"
     """What a skipped step takes from an earlier one."""
+    other_cache: str = ""
+    """Name of another step cache on the model, as far as it is known."""
 
     @property
     def steps(self) -> int:
@@ -170,33 +186,14 @@ class RunReport:
             return None
         return median(full) * len(self.seconds) / total
 
-    def line(self) -> str:
-        """The run in one line."""
-        parts = [f"{self.evaluations} evaluations", f"{self.reused} reused", f"NFE {self.nfe}", f"predicted {self.predicted:.2f}×"]
-        if self.measured is not None:
-            parts.append(f"measured {self.measured:.2f}×")
-        parts.append(self.label.text)
+    def line(self, text: str = "") -> str:
+        """The run in one line for the log: `text`, by default what people are told of it, with more that experts want to know."""
+        parts = [str(text or summary(self)).removeprefix("MagCache: ")]
         if self.label.errors:
             parts.append("predicted error " + ", ".join(f"{name} {error:.3f}" for name, error in self.label.errors))
         if self.reuses == "prediction":
             parts.append("the model's prediction is reused as a whole")
-        if self.residual_bytes:
-            parts.append(f"{'residuals' if self.reuses == 'blocks' else 'predictions'} {size_of(self.residual_bytes)}")
-        if self.refused:
-            parts.append(f"{self.refused} computed although planned to be reused (no matching residual)")
         return "MagCache: " + " · ".join(parts)
-
-    def status(self, done: int, steps: int) -> str:
-        """The progress of a run of which `done` of `steps` steps are over."""
-        parts = [f"{done} of {steps} steps"]
-        if self.label.kind == "calibrating":
-            parts.append("measuring")
-        else:
-            computed = {event.step for event in self.events if not event.reused}
-            parts.append(f"{len({event.step for event in self.events} - computed)} skipped")
-        if (speedup := self.measured) is not None:
-            parts.append(f"{speedup:.1f}× so far")
-        return " · ".join(parts)
 
     def table(self) -> str:
         """A line for each step: what was planned, what was done and how long it took."""
@@ -213,6 +210,8 @@ class RunReport:
             "kind": self.label.kind,
             "curve": self.label.curve,
             "tuned": self.label.tuned,
+            "asked_speedup": self.label.asked,
+            "reason": self.plan.reason and self.plan.reason.value,
             "reuses": self.reuses,
             "predicted_errors": dict(self.label.errors),
             "steps": self.steps,
@@ -235,7 +234,3 @@ def _done(step: Step) -> str:
     if step.reused:
         return "reused"
     return "computed, corrected the steps before" if step.corrected else "computed"
-
-
-def size_of(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from ..curves.curve import MagnitudeCurve
-from ..curves.propagation import Source
 from ..curves.shipped import known_curves
 from ..curves.store import CurveStore
-from ..planning.budget import parts_of_plain, plan_speedup
-from ..planning.fewer_steps import CLEARLY_BETTER
+from ..planning.budget import plan_speedup
 from ..planning.plan import Plan, Reason, compute_all, falling_stretches
 from ..planning.prediction import best_reuse
 from ..planning.streams import stream_errors
 from ..planning.threshold import plan_by_threshold
 from ..reports.run_report import RunLabel
 from ..settings import FEW_STEPS, Reuse, SpeedupSettings, ThresholdSettings
-from .calibration_mode import CalibrationMode
+from ..texts import Text
+from . import explanations
+from .calibration_mode import CalibrationMode, told_named
 from .run_setup import AUTO, RunFacts, RunSetup, covers, serves
 
 _DEFAULT_SPEEDUP = 2.0
 """The speed-up if none was asked for and none was tuned."""
 _NOISY_SPEEDUP = 1.5
 """The highest speed-up under a sampler that adds noise: its residuals jump from step to step."""
-
-_SPREAD: Mapping[Source, str] = MappingProxyType(
-    {
-        "measured": "How errors spread in this model was measured.",
-        "published plans": "How errors spread in this model is known from published plans.",
-        "assumed": "How errors spread in this model was not measured (thorough, in MagCache Calibration), so only safe plans count.",
-    }
-)
 
 log = logging.getLogger("magcache")
 
@@ -49,9 +39,11 @@ class ThresholdMode:
     def setup(self, run: RunFacts, store: CurveStore) -> RunSetup:
         curve = self._curve(run, store)
         if curve is None:
-            return RunSetup(compute_all(run.sigmas, Reason.NO_CURVE), RunLabel("full"))
+            label = RunLabel("full", note=told_named(run, store), why=explanations.no_curve(run), unknown=_unknown(run))
+            return RunSetup(compute_all(run.sigmas, Reason.NO_CURVE), label)
         plan = plan_by_threshold(curve, run.sigmas, self.settings)
-        return RunSetup(plan, RunLabel("skipping", curve.name), curve.mean_ratios_at(plan.sigmas))
+        why = explanations.of_threshold(plan, curve, run, self.settings)
+        return RunSetup(plan, RunLabel("skipping", curve.name, why=why, unknown=_unknown(run)), curve.mean_ratios_at(plan.sigmas))
 
     def _curve(self, run: RunFacts, store: CurveStore) -> MagnitudeCurve | None:
         named = run.named
@@ -90,7 +82,9 @@ class SpeedupMode:
         note = ""
         if run.adds_noise:
             reuse, speedup = "hold", min(speedup, _NOISY_SPEEDUP)
-            note = f"The sampler adds noise (or cannot be tried out), so residuals are held and the speed-up is at most {_NOISY_SPEEDUP}×."
+            note = Text(
+                "The sampler adds noise (or cannot be tried out), so the speed-up is at most {speedup:.1f}×.", speedup=_NOISY_SPEEDUP
+            )
         start, end = max(self.start_percent, chosen.start_percent), min(self.end_percent, chosen.end_percent)
         plan = plan_speedup(
             curve,
@@ -102,10 +96,19 @@ class SpeedupMode:
             influence=run.influence,
             correct=run.correctable,
             schedule_part=run.schedule_part,
-            compare=_reuses_predictions(curve),
+            compare=explanations.reuses_predictions(curve),
         )
-        note = " ".join(filter(None, (note, _verdict(curve, run, plan))))
-        label = RunLabel("skipping", curve.name, tuned=preset is not None, note=note, errors=_errors(curve, run, plan, reuse))
+        label = RunLabel(
+            "skipping",
+            curve.name,
+            tuned=preset is not None,
+            note=note,
+            errors=_errors(curve, run, plan, reuse),
+            why=explanations.of_speedup(plan, curve, run, chosen.speedup, (start, end)),
+            detail=explanations.of_plain(plan, curve, run),
+            asked=chosen.speedup,
+            unknown=_unknown(run),
+        )
         return RunSetup(plan, label, curve.mean_ratios_at(plan.sigmas))
 
     def _curve(self, run: RunFacts, store: CurveStore) -> MagnitudeCurve | None:
@@ -120,40 +123,18 @@ class SpeedupMode:
         return store.load(run.named, len(run.sigmas)) if run.named and unmeasurable else None
 
     def _without_curve(self, run: RunFacts, store: CurveStore) -> RunSetup:
-        full = compute_all(run.sigmas, Reason.NO_CURVE)
-        if len(run.sigmas) < FEW_STEPS:
-            note = f"A run of fewer than {FEW_STEPS} steps does not calibrate a model. Run it once with more steps."
-            return RunSetup(full, RunLabel("full", note=note))
-        if run.adds_noise:
-            note = "The sampler adds noise (or cannot be tried out), so the run does not calibrate the model. Run it once with euler, say."
-            return RunSetup(full, RunLabel("full", note=note))
-        return CalibrationMode(AUTO, "").setup(run, store)
+        short = len(run.sigmas) < FEW_STEPS
+        if not (short or run.adds_noise):
+            return CalibrationMode(AUTO, "").setup(run, store)
+        why = explanations.too_short_to_measure(run) if short else ""
+        full = compute_all(run.sigmas, Reason.TOO_SHORT_TO_MEASURE if short else Reason.TOO_NOISY_TO_MEASURE)
+        asked, note = self.speedup or _DEFAULT_SPEEDUP, told_named(run, store)
+        return RunSetup(full, RunLabel("full", note=note, why=why, asked=asked, unknown=_unknown(run)))
 
 
-def _verdict(curve: MagnitudeCurve, run: RunFacts, plan: Plan) -> str:
-    """What skipping would cost a run that is too short to gain as much as was asked; empty for other runs."""
-    if plan.reason is not Reason.FEWER_STEPS:
-        return ""
-    parts = parts_of_plain(
-        curve,
-        run.sigmas,
-        guidance=run.guidance,
-        influence=run.influence,
-        correct=run.correctable,
-        schedule_part=run.schedule_part,
-        compare=_reuses_predictions(curve),
-    )
-    shown = ", ".join(f"{part:.2f} with {nfe}" for nfe, part in parts.items())
-    return (
-        f"Of {plan.steps} steps {plan.nfe} are computed: with fewer, plain sampling with as few steps would be about as good. "
-        f"Predicted error relative to that: {shown} evaluations; above {CLEARLY_BETTER:.2f} it is not worth it. "
-        f"{_SPREAD[curve.propagation.source]}"
-    )
-
-
-def _reuses_predictions(curve: MagnitudeCurve) -> bool:
-    """Whether the curve is of predictions as a whole. They are worth reusing in few models, so that is looked at in every run."""
-    return curve.provenance.get("reuses") == "prediction"
+def _unknown(run: RunFacts) -> str:
+    """The class of the run's model if its architecture is not known."""
+    return "" if run.family.streams or run.family.models else run.family.name
 
 
 def _errors(curve: MagnitudeCurve, run: RunFacts, plan: Plan, reuse: Reuse) -> tuple[tuple[str, float], ...]:

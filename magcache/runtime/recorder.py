@@ -12,6 +12,7 @@ import torch
 from ..curves.curve import MagnitudeCurve, same_sigma
 from ..curves.products import in_stream
 from ..errors import CalibrationError
+from ..texts import counted
 from .residuals import Residual
 
 Products = dict[tuple[str, str], tuple[tuple[float, ...], ...]]
@@ -77,8 +78,13 @@ class Recorder:
         longest = self.sigmas
         if len(longest) < 3:
             raise CalibrationError(
-                f"Calibration saw {len(longest)} steps of the model; it needs at least 3. Run it with the sampler and about the number "
-                "of steps you use, without another cache node on the model."
+                counted(
+                    len(longest),
+                    "Calibration saw {count} step of the model; it needs at least 3. Run it with the sampler and about the number of "
+                    "steps you use, without another cache node on the model.",
+                    "Calibration saw {count} steps of the model; it needs at least 3. Run it with the sampler and about the number of "
+                    "steps you use, without another cache node on the model.",
+                )
             )
         branches: dict[str, list[_Series]] = defaultdict(list)
         for (branch, _), series in self._series.items():

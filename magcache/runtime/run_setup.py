@@ -11,6 +11,7 @@ from ..curves.curve import MagnitudeCurve
 from ..curves.store import CurveStore
 from ..planning.plan import Plan
 from ..reports.run_report import RunLabel, RunReport
+from ..reports.wording import summary
 from .family import Family, ModelFacts
 from .recorder import Recorder
 
@@ -100,7 +101,7 @@ class RunSetup:
     """What to tell the user before the run begins."""
     recorder: Recorder | None = None
     """What measures a curve in this run."""
-    conclude: Callable[[RunReport], Conclusion] = lambda report: Conclusion(report.line(), report.ratios)
+    conclude: Callable[[RunReport], Conclusion] = lambda report: Conclusion(summary(report), report.ratios)
     """Called after the run has ended by itself. It may raise `MagCacheError`, which the host shows; the picture is there already."""
 
 

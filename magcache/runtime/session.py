@@ -137,6 +137,8 @@ class Session:
         """Checks of this run whose result was not looked at."""
         self.reuses: Reused = "blocks"
         """What a skipped evaluation takes from an earlier one."""
+        self.other_cache = ""
+        """Name of another step cache on the model, as far as it is known."""
 
     def begin(self, call: Hashable, sigma: float, device: torch.device) -> Evaluation:
         """Decide an evaluation at `sigma`. `call` tells apart evaluations whose residuals must not be mixed; None: unknown.
@@ -191,6 +193,10 @@ class Session:
         """The evaluation corrected the gap before it."""
         self._events[evaluation.index] = replace(self._events[evaluation.index], corrected=True)
 
+    def note_withheld(self, evaluation: Evaluation) -> None:
+        """The model's own settings forbid to skip the evaluation."""
+        self._events[evaluation.index] = replace(self._events[evaluation.index], withheld=True)
+
     def outlives(self, step: int) -> bool:
         """Whether a step after the present one may draw on the residual of `step`."""
         return self._last_uses[step] > self._present
@@ -235,6 +241,7 @@ class Session:
             self._peak_bytes,
             disturbances=tuple(self._disturbances),
             reuses=self.reuses,
+            other_cache=self.other_cache,
         )
 
     def _usable(self, call: Hashable, sigma: float) -> dict[int, Record]:

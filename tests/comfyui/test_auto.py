@@ -20,7 +20,7 @@ from magcache.comfyui.nodes.preset import MagCachePreset
 from magcache.comfyui.patch import MagCachePatch
 from magcache.demo import world
 from magcache.demo.run import CHECKPOINT
-from magcache.errors import MagCacheError, ModelMismatchError, SettingsError
+from magcache.errors import MagCacheError, ModelMismatchError
 from magcache.planning.budget import evaluations_for
 from magcache.runtime.calibration_mode import CalibrationMode
 from magcache.runtime.modes import SpeedupMode
@@ -87,7 +87,7 @@ def trained() -> Any:
 
 def draw(model: Any, prompt: str, seed: int) -> torch.Tensor:
     """Latents of the demo's trained model."""
-    latent = torch.zeros(1, world.LATENT_CHANNELS, world.SIDE // 2, world.SIDE // 2)
+    latent = torch.zeros(1, world.LATENT_CHANNELS, world.SIDE // world.CELL, world.SIDE // world.CELL)
     texts = [torch.from_numpy(part)[None] for text in (prompt, "") for part in world.encode(text)]
     positive, negative = [[texts[0], {"pooled_output": texts[1]}]], [[texts[2], {"pooled_output": texts[3]}]]
     noise = comfy.sample.prepare_noise(latent, seed)
@@ -96,12 +96,12 @@ def draw(model: Any, prompt: str, seed: int) -> torch.Tensor:
 
 def test_on_a_trained_model_two_residuals_are_closer_to_the_plain_run_than_one():
     model = trained()
-    draw(calibrating(model, thorough=True), "a green circle on night", 1)
-    plain = draw(model, "a red star on sand", 2)
+    draw(calibrating(model, thorough=True), "a pig on rose", 1)
+    plain = draw(model, "a fox on mint", 2)
     apart, kept = {}, {}
     for reuse in ("hold", "extrapolate"):
         faster, log = auto(model, 2.0, reuse=reuse)
-        apart[reuse] = (draw(faster, "a red star on sand", 2) - plain).square().mean()
+        apart[reuse] = (draw(faster, "a fox on mint", 2) - plain).square().mean()
         kept[reuse] = log.reports[0].residual_bytes
     assert apart["extrapolate"] < 0.5 * apart["hold"]
     assert kept["extrapolate"] == 2 * kept["hold"]
@@ -212,8 +212,6 @@ def test_a_preset_that_cannot_be_saved_is_explained(curves_folder: Path):
         MagCachePreset.execute("flux", 2.6, "scale", 0.1, 0.9)
 
 
-def test_an_impossible_speedup_and_a_foreign_curve_are_refused(flux: Tiny):
-    with pytest.raises(SettingsError, match=r"0\.5"):
-        executed(flux.model, 0.5)
+def test_a_foreign_curve_is_refused(flux: Tiny):
     with pytest.raises(ModelMismatchError, match="wan"):
         executed(flux.model, 2.0, "wan2.1_t2v_14B")

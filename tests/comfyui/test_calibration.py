@@ -20,7 +20,6 @@ from magcache.comfyui.nodes.calibration import MagCacheCalibration
 from magcache.comfyui.patch import MagCachePatch
 from magcache.curves.curve import MagnitudeCurve
 from magcache.curves.propagation import GROWING
-from magcache.errors import CurveError
 from magcache.planning.plan import Reason
 from magcache.planning.trials import trial_plans
 from magcache.runtime.calibration_mode import CalibrationMode
@@ -124,12 +123,6 @@ def test_a_name_of_ones_own_is_kept_and_can_be_chosen(flux: Tiny, curves_folder:
     model, log = by_rule(flux.model, "my-model", threshold=1)
     sample(flux, model, count=4)
     assert log.reports[0].label.curve == "my-model"
-
-
-@pytest.mark.parametrize("name", ["../up", "auto", "a/b", "."])
-def test_a_name_that_cannot_be_a_file_is_refused(flux: Tiny, name: str):
-    with pytest.raises(CurveError, match="cannot name a curve"):
-        calibrating(flux.model, name=name)
 
 
 @pytest.mark.parametrize("sampler", ["heun", "dpm_2", "uni_pc"])
@@ -242,5 +235,5 @@ def test_the_cost_of_a_thorough_calibration_is_told_before_it_starts(flux: Tiny,
     told: list[str] = []
     mode = CalibrationMode("auto", "", thorough=True)
     sample(flux, MagCachePatch(mode, lambda report, text: None, on_progress=told.append).attach(flux.model), count=12)
-    assert "12 evaluations, then up to" in told[0]
+    assert "12 steps, then up to" in told[1]
     assert any(text.startswith("trial run 1: ") for text in told) and "by trials of 1 run" in told[-1]

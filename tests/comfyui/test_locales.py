@@ -165,7 +165,7 @@ def test_the_pack_says_where_its_pages_are():
 
 
 def test_there_are_pages_for_every_node_and_language_and_no_others():
-    found = {path for path in (ROOT / "web").rglob("*") if path.is_file()}
+    found = {path for path in DOCS.rglob("*") if path.is_file()}
     assert found <= {page(node, language) for node in NODES for language in LANGUAGES}
     for language in LANGUAGES:
         missing(language, [node for node in NODES if page(node, language) not in found])
@@ -226,11 +226,11 @@ def test_links_and_images_of_a_page_resolve(node: str, language: str):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_recommended_settings_are_those_of_the_readme(language: str):
+def test_recommended_settings_are_those_of_the_list_of_models(language: str):
     def settings(text: str) -> list[str]:
         return re.findall(r"\| (`\S+` \| [\d.]+ \| [\d.]+ \| \d+) \|$", text, re.MULTILINE)
 
-    assert settings(page_text("MagCache", language)) == settings((ROOT / "README.md").read_text(encoding="utf-8")) != []
+    assert settings(page_text("MagCache", language)) == settings((ROOT / "docs" / "models.md").read_text(encoding="utf-8")) != []
 
 
 def test_what_is_missing_warns_a_contributor_and_fails_on_release(monkeypatch: pytest.MonkeyPatch):

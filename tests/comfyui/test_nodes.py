@@ -13,7 +13,6 @@ from comfy_api.latest import io
 from magcache.comfyui import notify
 from magcache.comfyui.nodes import speed
 from magcache.comfyui.nodes.calibration import MagCacheCalibration
-from magcache.curves import shipped
 from magcache.curves.shipped import known_curves
 from magcache.errors import CurveError, ModelMismatchError, SettingsError, UnknownCurveError
 from magcache.runtime import modes
@@ -47,9 +46,9 @@ def test_a_run_skips_and_says_how_it_went(flux: Tiny, caplog: pytest.LogCaptureF
     assert not torch.equal(result, sample(flux, count=20))
     lines = [record.getMessage() for record in caplog.records if record.name == "magcache"]
     assert len(lines) == 1
-    assert "20 evaluations · " in lines[0]
+    assert " of 20 steps computed · " in lines[0]
     assert "curve flux" in lines[0]
-    assert "computed although planned" not in lines[0]
+    assert "not safe" not in lines[0]
 
 
 def test_the_node_tells_the_browser_too(flux: Tiny, monkeypatch: pytest.MonkeyPatch):
@@ -66,7 +65,7 @@ def test_the_node_tells_the_browser_too(flux: Tiny, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(notify.PromptServer, "instance", Server(), raising=False)
     sample(flux, apply(flux.model), count=20)
     assert {node for _, node in shown} == {"7"}
-    assert shown[-1][0].startswith("20 evaluations")
+    assert "faster" in shown[-1][0].splitlines()[0]
     assert all(len(line) <= 40 for text, _ in shown for line in text.splitlines()), "the frontend would break words"
     ((event, data),) = sent
     assert (event, data["node"]) == ("magcache.report", "7") and "reuse" in data["report"]["decisions"]
@@ -75,13 +74,13 @@ def test_the_node_tells_the_browser_too(flux: Tiny, monkeypatch: pytest.MonkeyPa
 def test_full_retention_computes_every_step(flux: Tiny, caplog: pytest.LogCaptureFixture):
     assert torch.equal(sample(flux, apply(flux.model, retention=1.0), count=12), sample(flux, count=12))
     assert len(warnings(caplog)) == 1
-    assert "nothing was skipped" in warnings(caplog)[0]
+    assert "Nothing was skipped" in warnings(caplog)[0]
 
 
 def test_a_run_of_few_steps_says_that_nothing_was_skipped_and_why(flux: Tiny, caplog: pytest.LogCaptureFixture):
     assert torch.equal(sample(flux, apply(flux.model, threshold=1e-4)), sample(flux))
     assert len(warnings(caplog)) == 1
-    assert "nothing was skipped. With 4 steps there is little to skip" in warnings(caplog)[0]
+    assert "Nothing was skipped. Every skip would exceed the threshold" in warnings(caplog)[0]
 
 
 @pytest.mark.parametrize(
@@ -121,18 +120,9 @@ def test_a_broken_curve_file_is_passed_over_with_a_warning_under_auto(
     assert log.reports[0].reused > 0
 
 
-def test_a_curve_file_that_breaks_between_choosing_and_running_is_an_error(flux: Tiny, curves_folder: Path):
-    path = curves_folder / "mine.json"
-    path.write_text((Path(shipped.__file__).parent / "flux.json").read_text())
-    model = apply(flux.model, "mine")
-    path.write_text("{")
-    with pytest.raises(CurveError, match="mine"):
-        sample(flux, model)
-
-
 def test_a_model_that_was_never_measured_runs_in_full_with_one_warning(flux: Tiny, caplog: pytest.LogCaptureFixture):
     assert torch.equal(sample(flux, apply(flux.model, "auto"), count=12), sample(flux, count=12))
-    assert [text for text in warnings(caplog) if "there is no curve for this model" in text]
+    assert [text for text in warnings(caplog) if "There is no curve for this model" in text]
 
 
 def test_a_model_without_a_curve_runs_in_full(caplog: pytest.LogCaptureFixture):
@@ -155,5 +145,5 @@ def test_every_shipped_curve_can_be_chosen():
     for node in (speed.MagCache, MagCacheCalibration):
         options = {each.id: getattr(each, "options", None) for each in node.define_schema().inputs}["model_type"]
         assert options[0] == "auto"
-        assert set(known_curves()) <= set(options)
+        assert set(known_curves()) - set(options) == {"framepack", "framepack_f1"}, "ComfyUI cannot load this model"
     assert {"flux_calibration", "flux_kontext_calibration", "chroma_calibration"} <= set(options)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from magcache.comfyui import progress
-from magcache.comfyui.patch import MagCachePatch
+from magcache.comfyui.patch import BEGINS, MagCachePatch
 from magcache.runtime.calibration_mode import CalibrationMode
 from magcache.runtime.run_setup import Mode
 
@@ -32,7 +32,12 @@ def telling(model: Any, plan: str | PlanOf) -> tuple[Any, list[str]]:
 
 def _telling(model: Any, mode: Mode) -> tuple[Any, list[str]]:
     said: list[str] = []
-    return MagCachePatch(mode, Log().add, "auto", said.append).attach(model), said
+
+    def tell(text: str) -> None:
+        if text != BEGINS:
+            said.append(text)
+
+    return MagCachePatch(mode, Log().add, "auto", tell).attach(model), said
 
 
 def counts(text: str) -> list[int]:

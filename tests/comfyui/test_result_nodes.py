@@ -87,7 +87,7 @@ def test_a_report_tells_of_the_run_that_was(flux: Tiny):
     sample(flux, model, count=6, cfg=3.0)
     picture, text = report(model)
     headline, head, *rows = text.splitlines()
-    assert headline.startswith(log.texts[0].removeprefix("MagCache: ")) and "3 of only 6 steps" in headline
+    assert headline.startswith(log.texts[0]) and "3 of only 6 steps" in headline
     assert head.split() == ["step", "sigma", "ratio", "error", "ms", "blocks"]
     assert [row.split()[-1] for row in rows] == ["computed", "computed", "reused", "reused", "computed", "reused"]
     assert [float(row.split()[1]) for row in rows] == pytest.approx([event.sigma for event in log.reports[0].events], abs=1e-4)
@@ -142,7 +142,7 @@ def test_all_runs_of_a_prompt_are_told(flux: Tiny):
     assert runs(model) == log.reports[1:]
     picture, text = report(model)
     assert picture.shape[1] == 2 * HEIGHT
-    assert [line.split(":")[0] for line in text.splitlines() if "evaluations" in line] == ["run 1", "run 2"]
+    assert [line.split(":")[0] for line in text.splitlines() if "computed · " in line] == ["run 1", "run 2"]
 
 
 def test_of_many_runs_the_last_are_kept(flux: Tiny):
@@ -173,7 +173,7 @@ def test_it_is_found_when_other_nodes_follow(flux: Tiny, change: Change):
     sample(flux, changed)
     for asked in (model, changed):
         assert runs(asked) == log.reports
-        assert "4 evaluations · 2 reused" in report(asked)[1]
+        assert "2 of 4 steps computed · 2 skipped" in report(asked)[1]
 
 
 def test_it_is_found_behind_compile_model(flux: Tiny):
@@ -191,9 +191,9 @@ def test_two_experts_are_told_in_one_report():
     sample(low, second, count=10, start_step=4, latent=latent, add_noise=False)
     picture, text = report(first, second)
     assert picture.shape[1] == 2 * HEIGHT
-    lines = [line for line in text.splitlines() if "evaluations" in line]
-    assert lines[0].startswith("model: " + of_first.texts[0].removeprefix("MagCache: "))
-    assert lines[1].startswith("model_2: " + of_second.texts[0].removeprefix("MagCache: "))
+    lines = [line for line in text.splitlines() if "computed · " in line]
+    assert lines[0].startswith("model: " + of_first.texts[0])
+    assert lines[1].startswith("model_2: " + of_second.texts[0])
 
 
 def test_a_calibration_shows_the_curve_it_measured(flux: Tiny, curves_folder: Path):
@@ -211,13 +211,13 @@ def test_the_first_run_of_auto_is_a_calibration_and_the_second_skips(flux: Tiny)
     sample(flux, model, count=16, cfg=3.0)
     assert report(model)[1].startswith("calibrated on 16 steps")
     sample(flux, model, count=16, cfg=3.0)
-    assert report(model)[1].startswith("16 evaluations · 8 reused")
+    assert " · 8 of 16 steps computed · 8 skipped" in report(model)[1].splitlines()[0]
 
 
 def test_a_run_that_skipped_nothing_says_why(flux: Tiny):
-    model, _ = cached(flux.model, "cccc")
+    model = auto(flux.model)
     sample(flux, model)
-    assert report(model)[1].startswith("nothing was skipped. With 4 steps there is little to skip")
+    assert report(model)[1].startswith("Nothing was skipped. There is no curve for this model (flux) yet, and a run of 4 steps is")
 
 
 def test_without_magcache_it_says_what_to_do(flux: Tiny):

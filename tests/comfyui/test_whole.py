@@ -50,7 +50,7 @@ def test_the_first_run_measures_and_the_next_reuses_predictions(unet: Tiny, curv
     (report,) = log.reports
     assert calls == [report.nfe] and report.reused >= 6 and not report.disturbances
     assert report.reuses == report.to_json()["reuses"] == "prediction"
-    assert "the model's prediction is reused as a whole" in log.texts[0]
+    assert "the model's prediction is reused as a whole" in report.line()
     held = sample(unet, cached(unet.model, "c" + "r" * (COUNT - 1))[0], count=COUNT, cfg=3.0)
     assert (again - plain).norm() < 0.1 * (held - plain).norm(), "far nearer to the full run than to one that only repeats the first step"
 
@@ -76,7 +76,7 @@ def test_it_reuses_only_as_far_as_its_own_measured_error_says_that_it_is_worth_i
     _, log = auto(unet, 4.0)
     (report,) = log.reports
     assert report.plan.reason is Reason.FEWER_STEPS and report.nfe > COUNT // 4
-    assert "with fewer, plain sampling with as few steps would be about as good" in report.label.note
+    assert "with more skipped, plain sampling with as few steps would be about as good" in report.label.why
 
 
 @pytest.mark.parametrize("off", ["speedup 1", "threshold 0"])

@@ -12,7 +12,7 @@ from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow, ModelSampli
 
 from magcache.comfyui.curve_folders import curve_store
 from magcache.planning.threshold import plan_by_threshold
-from magcache.settings import ThresholdSettings
+from magcache.settings import FEW_STEPS, ThresholdSettings
 from tools.workflows.collection import workflows
 from tools.workflows.graph import Node, Workflow, source
 from tools.workflows.plans import model_path, runs, samplers, sigmas
@@ -76,6 +76,19 @@ def test_a_plan_is_that_of_the_schedule_comfyui_makes(workflow: Workflow):
             rule: dict[str, Any] = node.inputs
             settings = ThresholdSettings(threshold=rule["magcache_thresh"], max_skip=rule["magcache_K"], retention=rule["retention_ratio"])
             assert plan_by_threshold(curve_store().load(rule["model_type"], len(real)), real, settings).reused == run.plan.reused
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS.keys())
+def test_magcache_auto_can_measure_every_run_and_halves_it(workflow: Workflow):
+    for run in runs(workflow):
+        if run.node is not None and run.node.kind == "MagCacheAuto":
+            assert run.plan.steps >= FEW_STEPS and run.plan.nfe == run.plan.steps // 2
+
+
+@pytest.mark.parametrize(("title", "boundary"), [("Wan2.2 T2V with MagCache", 0.875), ("Wan2.2 I2V with MagCache", 0.9)])
+def test_wan22_changes_its_expert_at_the_sigma_of_its_authors(title: str, boundary: float):
+    high, low = (run.plan.sigmas for run in runs(WORKFLOWS[title]))
+    assert high[-1] >= boundary > low[0]
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS.keys())

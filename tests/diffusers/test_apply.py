@@ -47,6 +47,28 @@ def test_another_process_finds_the_calibration(tmp_path: Path, monkeypatch: pyte
     assert skipped(mc.apply(other, 2.0), other, 20)
 
 
+def test_a_folder_that_cannot_be_written_to_loses_neither_the_picture_nor_the_calibration(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    pipe = FLUX.build()
+    with mc.apply(pipe, 2.0, folder=blocked) as cache:
+        assert [skipped(cache, pipe, 20) != () for _ in range(3)] == [False, True, True]
+    assert caplog.text.count("in memory until the program ends") == 1
+    curve = mc.calibrate(pipe, name="mine", folder=blocked, **FLUX.call(0, 20))
+    assert curve.name == "mine" and skipped(mc.apply(pipe, 2.0, curve=curve, folder=blocked), pipe, 20)
+
+
+def test_a_named_calibration_serves_only_those_who_choose_it(tmp_path: Path):
+    pipe = FLUX.build()
+    mc.calibrate(pipe, name="私の曲線", folder=tmp_path, **FLUX.call(0, 20))
+    with mc.apply(pipe, 2.0, curve="私の曲線", folder=tmp_path) as cache:
+        assert skipped(cache, pipe, 20) and cache.report().label.curve == "私の曲線"
+    with mc.apply(pipe, 2.0, folder=tmp_path) as cache:
+        assert not skipped(cache, pipe, 20) and cache.report().label.kind == "calibrating"
+    with pytest.raises(CurveError, match="would hide it"):
+        mc.calibrate(pipe, name="flux", folder=tmp_path, **FLUX.call(0, 20))
+
+
 @pytest.mark.parametrize("speedup", [1, 1.0])
 def test_a_speed_up_of_one_is_untouched(speedup: float, tmp_path: Path):
     pipe = FLUX.build()

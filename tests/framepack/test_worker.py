@@ -50,7 +50,7 @@ def test_a_video_is_kept_with_its_settings_and_its_report(made: dict[str, Job]):
     assert job.entry.plain_video is None and job.entry.facts.quality is None
     skipped = job.entry.facts.skipped
     assert skipped.evaluations == 2 * STEPS > skipped.nfe and not skipped.measured_first
-    assert "reused" in skipped.line and len(skipped.table.splitlines()) == 2 * STEPS + 1
+    assert "skipped" in skipped.line and len(skipped.table.splitlines()) == 2 * STEPS + 1
     assert Image.open(job.entry.figure).size == (WIDTH, HEIGHT)
 
 

@@ -34,9 +34,11 @@ def measured(**more: Any) -> MagnitudeCurve:
         ((), {}, Reason.TOO_SHORT),
         ((1.0,), {}, Reason.TOO_SHORT),
         (FLUX.sigmas, {"retention": 1.0}, Reason.NO_STEP_ALLOWED),
-        (FLUX.sigmas, {"start_step": 28}, Reason.NO_STEP_ALLOWED),
+        (FLUX.sigmas, {"start_step": 28}, Reason.EMPTY_WINDOW),
+        (FLUX.sigmas, {"start_step": 20, "end_step": 10}, Reason.EMPTY_WINDOW),
+        (FLUX.sigmas, {"start_step": 20, "end_step": -10}, Reason.EMPTY_WINDOW),
         (FLUX.sigmas, {"end_step": 0}, Reason.NO_STEP_ALLOWED),
-        ((1.0, FLUX.vetoes[0]), {"retention": 0.0}, Reason.NO_STEP_ALLOWED),
+        ((1.0, FLUX.vetoes[0]), {"retention": 0.0}, Reason.CHANGES_FAST),
         ((1.0, 0.9, 0.8, 0.7), {"threshold": 1e-9}, Reason.ERROR_TOO_LARGE),
         ((1.0, 0.9, 0.8, 0.7), {"threshold": 1e-9, "retention": 0.9}, Reason.ERROR_TOO_LARGE),
     ],
@@ -71,7 +73,10 @@ def test_a_gate_makes_every_error_too_large():
         ((0.04, 0.03, 0.02, 0.015, 0.01), 2.0, None, Reason.NOT_COVERED, False),
         (SIGMAS[:5], 2.0, None, Reason.LIMITED, True),
         (SIGMAS, 10.0, None, Reason.LIMITED, True),
-        (SIGMAS, 2.0, (math.inf, 0.7), Reason.LIMITED, True),
+        (SIGMAS, 2.0, (math.inf, 0.7), Reason.LIMITED_BY_WINDOW, True),
+        (SIGMAS, 10.0, (math.inf, 0.08), Reason.LIMITED, True),
+        (SIGMAS, 2.0, (0.4, 0.6), Reason.EMPTY_WINDOW, False),
+        (SIGMAS, 2.0, (0.5, 0.5), Reason.EMPTY_WINDOW, False),
     ],
 )
 def test_reasons_of_a_speedup(
@@ -85,7 +90,7 @@ def test_reasons_of_a_speedup(
 
 def test_vetoes_may_leave_no_step():
     plan = plan_speedup(measured(vetoes=SIGMAS[3:19]), SIGMAS, 2.0)
-    assert plan.reason is Reason.NO_STEP_ALLOWED and plan.nfe == 20
+    assert plan.reason is Reason.CHANGES_FAST and plan.nfe == 20
 
 
 def test_a_curve_without_products_covers_every_sigma():

@@ -151,7 +151,7 @@ def test_any_sigmas_get_a_plan(curve: MagnitudeCurve, run: tuple[float, ...], wi
         ({"max_skip": 0}, Reason.OFF),
         ({"retention": 1.0}, Reason.NO_STEP_ALLOWED),
         ({"end_step": 0}, Reason.NO_STEP_ALLOWED),
-        ({"start_step": 50}, Reason.NO_STEP_ALLOWED),
+        ({"start_step": 50}, Reason.EMPTY_WINDOW),
     ],
 )
 def test_off_means_off(off: dict[str, Any], reason: Reason):

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from magcache.planning.plan import Plan
-from magcache.reports.run_report import Disturbance, Event, RunLabel, RunReport, size_of
+from magcache.planning.plan import Plan, Reason
+from magcache.reports.run_report import Disturbance, Event, RunLabel, RunReport
+from magcache.reports.wording import size_of, status, summary
 
 LABEL = RunLabel("skipping", "flux")
 
@@ -31,7 +32,7 @@ def test_counts():
 def test_nothing_happened():
     run = report("")
     assert (run.evaluations, run.nfe, run.predicted, run.measured) == (0, 0, 1.0, None)
-    assert run.line() == "MagCache: 0 evaluations · 0 reused · NFE 0 · predicted 1.00× · curve flux"
+    assert run.line() == "MagCache: nothing skipped · 0 steps computed · curve flux"
 
 
 def test_measured_speedup():
@@ -51,21 +52,31 @@ def test_no_measure_without_grounds(decisions: str, seconds: tuple[float, ...]):
 def test_line():
     run = report("crcrx", (1.0, 0.1, 1.0, 0.1, 1.0), residual_bytes=12_345_678)
     assert run.line() == (
-        "MagCache: 5 evaluations · 2 reused · NFE 3 · predicted 1.67× · measured 1.56× · curve flux · residuals 12.3 MB · "
-        "1 computed although planned to be reused (no matching residual)"
+        "MagCache: 1.6× faster (predicted 1.7×) · 3 of 5 steps computed · 2 skipped · curve flux · 12.3 MB of memory · "
+        "1 planned skip was not safe"
     )
-    assert "residuals 2.50 GB" in report("cr", residual_bytes=2_500_000_000).line()
-    assert "residuals" not in report("cr").line()
-    assert "although" not in report("cr").line()
+    assert "2.50 GB of memory" in report("cr", residual_bytes=2_500_000_000).line()
+    assert "memory" not in report("cr").line()
+    assert "2 planned skips were not safe" in report("crxx").line() and "not safe" not in report("cr").line()
+
+
+def test_the_line_for_the_log_holds_what_is_no_word_for_a_node():
+    run = replace(report("cr"), label=replace(LABEL, errors=(("video", 0.0123), ("sound", 0.2))), reuses="prediction")
+    more = "predicted error video 0.012, sound 0.200 · the model's prediction is reused as a whole"
+    assert run.line() == f"MagCache: {summary(run)} · {more}"
+    assert run.line("calibrated") == f"MagCache: calibrated · {more}"
 
 
 def test_to_json():
     run = report("crx", (1.0, 0.25, 1.0), residual_bytes=64)
+    run = replace(run, label=replace(LABEL, asked=3.0), plan=replace(run.plan, reason=Reason.LIMITED))
     document = json.loads(json.dumps(run.to_json(), allow_nan=False))
     assert document == {
         "kind": "skipping",
         "curve": "flux",
         "tuned": False,
+        "asked_speedup": 3.0,
+        "reason": "a higher speed-up cannot be planned for this run",
         "reuses": "blocks",
         "predicted_errors": {},
         "steps": 3,
@@ -115,11 +126,26 @@ def test_an_evaluation_outside_of_the_plan_belongs_to_no_step():
 
 
 def test_status():
-    assert report("c", steps=28).status(1, 28) == "1 of 28 steps · 0 skipped"
-    assert report("ccrr", (1.0, 1.0, 0.25, 0.25), steps=28).status(4, 28) == "4 of 28 steps · 2 skipped · 1.6× so far"
-    assert report("ccrr", (1.0, 1.0), steps=28).status(4, 28) == "4 of 28 steps · 2 skipped", "the device has not come that far"
-    assert of_steps("c", "cc", "rr", "r", planned="ccrr").status(4, 4) == "4 of 4 steps · 2 skipped", "steps, not evaluations"
-    assert replace(report("cc"), label=RunLabel("calibrating")).status(2, 28) == "2 of 28 steps · measuring"
+    assert status(report("c", steps=28), 1, 28) == "1 of 28 steps · 0 skipped"
+    assert status(report("ccrr", (1.0, 1.0, 0.25, 0.25), steps=28), 4, 28) == "4 of 28 steps · 2 skipped · 1.6× so far"
+    assert status(report("ccrr", (1.0, 1.0), steps=28), 4, 28) == "4 of 28 steps · 2 skipped", "the device has not come that far"
+    assert status(of_steps("c", "cc", "rr", "r", planned="ccrr"), 4, 4) == "4 of 4 steps · 2 skipped", "steps, not evaluations"
+    assert status(replace(report("cc"), label=RunLabel("calibrating")), 2, 28) == "2 of 28 steps · measuring"
+
+
+def test_a_single_step_is_one_step():
+    assert status(report("c"), 1, 1) == "1 of 1 step · 0 skipped"
+    assert summary(report("c")) == "nothing skipped · 1 step computed · curve flux"
+    assert summary(report("cr")).startswith("about 2.0× faster (predicted) · 1 of 2 steps computed · 1 skipped")
+
+
+def test_a_run_that_was_no_faster_is_not_called_faster():
+    assert summary(report("crcr", (1.0, 0.95, 1.0, 0.95))).startswith("not faster (1.0× measured, 2.0× predicted) · ")
+
+
+def test_steps_are_counted_and_calls_beside_them_where_there_are_more():
+    run = of_steps("c", "cc", "rr", "rc", planned="ccrr")
+    assert summary(run).startswith("about 1.8× faster (predicted) · 3 of 4 steps computed · 1 skipped · 4 of 7 calls of the model computed")
 
 
 def test_table():
@@ -147,7 +173,7 @@ def test_a_corrected_step_is_told_as_one():
     [
         (RunLabel("skipping", "flux"), "curve flux"),
         (RunLabel("skipping", "flux", tuned=True), "curve flux (tuned)"),
-        (RunLabel("full"), "curve none"),
+        (RunLabel("full"), "no curve"),
         (RunLabel("calibrating"), "measuring a curve"),
         (RunLabel("skipping", "calibration"), "curve calibration"),
         (RunLabel("skipping", "none"), "curve none"),
@@ -157,7 +183,7 @@ def test_what_a_run_goes_by(label: RunLabel, text: str):
     """A curve's name is only a name: one that is called `calibration` does not make a run one."""
     run = replace(report("cr"), label=label)
     assert f" · {text}" in run.line()
-    assert run.status(2, 2).endswith("measuring") == (label.kind == "calibrating")
+    assert status(run, 2, 2).endswith("measuring") == (label.kind == "calibrating")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 
 from magcache import MagnitudeCurve, Reason, SpeedupSettings, ThresholdSettings, euler_influence, load_curve
 from magcache.curves.propagation import CANDIDATES, CONTRACTING, GROWING
-from magcache.curves.store import CurveStore
+from magcache.curves.store import CurveStore, Saved
 from magcache.errors import CalibrationError
 from magcache.reports.run_report import Disturbance, Event, RunReport
 from magcache.runtime.calibration_mode import CalibrationMode
@@ -72,7 +72,7 @@ def test_a_speedup_calibrates_first_and_is_planned_from_then_on(store: CurveStor
 
 def test_a_thorough_calibration_is_followed_by_trials_and_keeps_what_they_measured(store: CurveStore):
     setup = CalibrationMode("auto", "mine", thorough=True).setup(run(), store)
-    assert "20 evaluations" in setup.announcement and f"{8 * len(CANDIDATES)} more" in setup.announcement
+    assert "20 steps" in setup.announcement and f"{8 * len(CANDIDATES)} steps more" in setup.announcement
     trials = setup.conclude(observed(setup)).trials
     assert trials is not None and [plan.nfe for plan in trials.plans] == [8] * len(CANDIDATES)
     assert store.load("mine", STEPS).propagation == GROWING, "the curve is saved before the trials"
@@ -123,8 +123,11 @@ def test_a_short_run_that_gains_little_skips_less_and_says_what_skipping_would_c
     sigmas = SIGMAS[::2]
     setup = SpeedupMode(2.0, "mine").setup(run(sigmas=sigmas), store)
     assert setup.plan.reason is Reason.FEWER_STEPS and setup.plan.nfe > 5
-    assert "with 9, " in setup.label.note and "with 8 evaluations; above 0.36 it is not worth it" in setup.label.note
-    assert "was not measured (thorough" in setup.label.note
+    possible = f"{setup.plan.speedup:.1f}×"
+    assert setup.label.why.startswith(f"You asked for 2.0×. In 10 steps {possible} is possible, because with more skipped, plain sampling")
+    assert setup.label.asked == 2.0
+    assert "with 9, " in setup.label.detail and "with 8 evaluations; above 0.36 it is not worth it" in setup.label.detail
+    assert "was not measured (thorough" in setup.label.detail
 
 
 def test_zero_takes_what_was_tuned(store: CurveStore):
@@ -138,7 +141,7 @@ def test_zero_takes_what_was_tuned(store: CurveStore):
 
 def test_a_sampler_that_adds_noise_holds_slower_and_calibrates_nothing(store: CurveStore):
     setup = SpeedupMode(2.0).setup(run(adds_noise=True), store)
-    assert setup.label.kind == "full" and "adds noise" in setup.label.note and setup.recorder is None
+    assert setup.label.kind == "full" and setup.plan.reason is Reason.TOO_NOISY_TO_MEASURE and setup.recorder is None
     setup = SpeedupMode(3.0).setup(run(KNOWN, adds_noise=True), store)
     assert setup.label.curve == "flux" and 1.4 < setup.plan.speedup <= 1.55 and "at most 1.5×" in setup.label.note
     calibrating = CalibrationMode("auto", "").setup(run(adds_noise=True), store)
@@ -149,13 +152,57 @@ def test_a_sampler_that_adds_noise_holds_slower_and_calibrates_nothing(store: Cu
 
 def test_a_run_of_few_steps_calibrates_nothing_and_says_so(store: CurveStore):
     setup = SpeedupMode(2.0).setup(run(sigmas=SIGMAS[:6]), store)
-    assert setup.label.kind == "full" and "fewer than 10 steps" in setup.label.note
+    assert setup.label.kind == "full" and setup.plan.reason is Reason.TOO_SHORT_TO_MEASURE
+    assert setup.label.why == (
+        "There is no curve for this model (flux) yet, and a run of 6 steps is too short to measure one: it takes 10."
+    )
+
+
+def test_more_than_is_possible_is_told_with_what_was_asked_and_why(store: CurveStore):
+    setup = CalibrationMode("auto", "mine").setup(run(), store)
+    setup.conclude(observed(setup))
+    setup = SpeedupMode(8.0, "mine").setup(run(), store)
+    assert setup.plan.reason is Reason.LIMITED and setup.plan.nfe > 2
+    assert setup.label.why == (
+        f"You asked for 8.0×. In 20 steps {setup.plan.speedup:.1f}× is possible, because the first steps, the last one and those at which "
+        "the model changes fast are always computed."
+    )
+    setup = SpeedupMode(2.0, "mine", start_percent=0.6).setup(run(), store)
+    assert setup.plan.reason is Reason.LIMITED_BY_WINDOW and "only steps between 60% and 100% of the schedule" in setup.label.why
+
+
+def test_a_start_after_the_end_is_told_with_both(store: CurveStore):
+    setup = CalibrationMode("auto", "mine").setup(run(), store)
+    setup.conclude(observed(setup))
+    setup = SpeedupMode(2.0, "mine", start_percent=0.7, end_percent=0.4).setup(run(), store)
+    assert setup.plan.reason is Reason.EMPTY_WINDOW and not any(setup.plan.reused)
+    assert setup.label.why == "Skipping may begin at 70% of the schedule but must end at 40% of it."
+    settings = ThresholdSettings(threshold=0.24, start_step=15, end_step=-10)
+    setup = ThresholdMode("flux", settings).setup(run(), store)
+    assert setup.plan.reason is Reason.EMPTY_WINDOW
+    assert setup.label.why == "Skipping may begin at step 15 but must end at step 10 (steps count from 0, the last one is 19)."
+    setup = ThresholdMode("flux", replace(settings, start_step=0, retention=0.9)).setup(run(), store)
+    assert setup.plan.reason is Reason.NO_STEP_ALLOWED
+    assert setup.label.why == (
+        "The first 18 of 20 steps are always computed, and the last step that may be skipped is 10: that leaves none."
+    )
+
+
+def test_the_published_rule_says_what_is_missing(store: CurveStore):
+    setup = ThresholdMode("auto", ThresholdSettings()).setup(run(), store)
+    assert setup.plan.reason is Reason.NO_CURVE and setup.label.why == "There is no curve for this model (flux) yet."
+    setup = ThresholdMode("auto", ThresholdSettings(threshold=0.001)).setup(run(KNOWN, sigmas=(1.0, 0.9, 0.8, 0.7)), store)
+    assert setup.plan.reason is Reason.ERROR_TOO_LARGE
+    least = min(abs(1 - ratio) for ratio in load_curve("flux").ratios_at((1.0, 0.9, 0.8, 0.7), "cond")[1:])
+    assert setup.label.why == f"Every skip would exceed the threshold: it is 0.001, and the least error of a skip is {least:.3g}."
+    setup = ThresholdMode("auto", ThresholdSettings(threshold=least * 1.01)).setup(run(KNOWN, sigmas=(1.0, 0.9, 0.8, 0.7)), store)
+    assert any(setup.plan.reused), "it skips with a threshold above it"
 
 
 @pytest.mark.parametrize("disturbance", Disturbance)
 def test_a_disturbed_run_saves_nothing(store: CurveStore, disturbance: Disturbance):
     setup = CalibrationMode("auto", "mine").setup(run(), store)
-    with pytest.raises(CalibrationError, match=disturbance.value):
+    with pytest.raises(CalibrationError, match="Nothing was calibrated, because"):
         setup.conclude(replace(observed(setup), disturbances=(disturbance,)))
     assert not store.own_files()
 
@@ -192,10 +239,10 @@ def test_averaging_counts_runs(store: CurveStore):
 
 
 def test_saved_is_called_with_the_curve_and_its_path(store: CurveStore):
-    seen: list[tuple[MagnitudeCurve, Path]] = []
-    setup = CalibrationMode("auto", "mine", saved=lambda curve, path: seen.append((curve, path))).setup(run(), store)
+    seen: list[tuple[MagnitudeCurve, Saved]] = []
+    setup = CalibrationMode("auto", "mine", saved=lambda curve, saved: seen.append((curve, saved))).setup(run(), store)
     setup.conclude(observed(setup))
-    assert [(curve.name, path.name) for curve, path in seen] == [("mine", "mine.json")]
+    assert [(curve.name, saved) for curve, saved in seen] == [("mine", Saved(store.folders[0] / "mine.json"))]
 
 
 def test_a_fingerprint_tells_models_apart_and_survives_rounding():
