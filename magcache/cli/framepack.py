@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import MagCacheError
-from .common import console, errors_as_messages, print_error
+from .common import UsageError, console, errors_as_messages
+from .extras import require
 
 if TYPE_CHECKING:
     from ..framepack.model import Model
     from ..framepack.weights import Weights
-
-_WRONG_INPUT = 2
-"""The exit status of a command that was called with something that is not there."""
 
 
 def framepack(
@@ -26,9 +24,9 @@ def framepack(
         typer.Option(metavar="PATH_OR_ID", help="Folder or Hugging Face repository with FramePack; a small random one if left out."),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port on this machine; the first free one from 7860 if left out.")
+        int | None, typer.Option(metavar="N", min=1, max=65535, help="Port on this machine; the first free one from 7860 if left out.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the videos.")] = Path("framepack-videos"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the videos; those in it are kept.")] = Path("framepack-videos"),
     f1: Annotated[
         bool | None, typer.Option("--f1/--no-f1", help="Whether the weights are FramePack F1; their name says it if left out.")
     ] = None,
@@ -39,6 +37,8 @@ def framepack(
     """Make videos from a picture with FramePack, faster with MagCache, on a page in your browser."""
     with errors_as_messages("framepack"), ExitStack() as stack:
         found = _found(weights, base, vision)
+        for module in ("torch", "diffusers", "gradio"):
+            require(module)  # Before the first of them takes its time to be imported.
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="magcache-framepack-", ignore_cleanup_errors=True)))
 
         from ..framepack.serve import prepare, serving, until_stopped
@@ -59,7 +59,10 @@ def framepack(
 
 
 def _found(weights: str | None, base: str, vision: str) -> Weights | None:
-    """None without weights. A place where nothing is ends the program before anything large is imported."""
+    """None without weights. What cannot be is refused before anything large is imported. Raises `UsageError`."""
+    for option, part in (("base", base and "text encoders and VAE"), ("vision", vision and "picture encoder")):
+        if weights is None and part:
+            raise UsageError(f"--{option} ({part}) belongs to real weights, but without --weights a small random model is used.")
     from ..framepack.weights import WeightsError, check_part, find_weights
 
     try:
@@ -68,8 +71,7 @@ def _found(weights: str | None, base: str, vision: str) -> Weights | None:
                 check_part(part, kind)
         return None if weights is None else find_weights(weights)
     except WeightsError as error:
-        print_error(str(error))
-        raise typer.Exit(_WRONG_INPUT) from None
+        raise UsageError(str(error)) from None
 
 
 def _loaded(found: Weights | None, base: str, vision: str, f1: bool | None, scratch: Path) -> Model:
@@ -82,5 +84,4 @@ def _loaded(found: Weights | None, base: str, vision: str, f1: bool | None, scra
     try:
         return load(found, base or BASE, vision or VISION, f1)
     except WeightsError as error:
-        print_error(str(error))
-        raise typer.Exit(_WRONG_INPUT) from None
+        raise UsageError(str(error)) from None

@@ -16,15 +16,13 @@ from .common import AsJson, console, errors_as_messages, print_json
 if TYPE_CHECKING:
     from ..runtime.family import Family
 
-_COLUMNS = ("models", "classes", "curves", "streams", "tested")
-
 
 def models(
     diffusers: Annotated[bool, typer.Option("--diffusers", help="List the transformers of diffusers instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the models of ComfyUI that MagCache speeds up, or those of diffusers, and what each was tested with."""
-    with errors_as_messages("diffusers" if diffusers else "demo"):
+    with errors_as_messages("diffusers"):  # Both lists need torch, and this is the smallest extra that has it.
         if diffusers:
             from ..diffusers.families import FAMILIES
         else:
@@ -34,14 +32,19 @@ def models(
     if as_json:
         print_json(rows)
         return
-    table = Table(box=SIMPLE, padding=(0, 1, 1, 0))
-    for name in _COLUMNS:
-        table.add_column(name, overflow="fold")
+    table = Table("family", "models", box=SIMPLE, padding=(0, 1, 1, 0))
     for row in rows:
-        table.add_row(", ".join(row["models"]), "\n".join(row["classes"]), "\n".join(row["curves"]), row["streams"], row["tested"])
+        table.add_row(row["family"], f"{', '.join(row['models'])}\n[dim]{_details(row)}[/dim]")
     console.print(table)
     first_run = "the first run of their pipeline, and so do other transformers" if diffusers else "the first run with MagCache Auto"
     console.print(f"Models without a curve calibrate themselves in {first_run}.")
+
+
+def _details(row: dict[str, Any]) -> str:
+    """The rest of a row in one line."""
+    reused = f"{row['streams']} stream" if row["streams"] == "1" else row["streams"]
+    curves = f"curves {', '.join(row['curves'])} · " if row["curves"] else ""
+    return f"{curves}reuses {reused} · tested with {row['tested']} · class {', '.join(row['classes'])}"
 
 
 def _curves_by_family() -> defaultdict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
@@ -18,21 +19,32 @@ from ..planning.prediction import best_reuse, checked_steps
 from ..planning.streams import StreamErrors, predicted_error
 from ..planning.threshold import plan_by_threshold
 from ..settings import ThresholdSettings
-from .common import AsJson, console, errors_as_messages, find_curve, print_json
+from .common import AsJson, console, errors_as_messages, print_json, refuse_together
+from .curve_names import complete_curve, find_curve
 
 
 def plan(
-    curve: Annotated[str, typer.Option(help="A curve's name, or a curve file.")],
-    steps: Annotated[int | None, typer.Option(min=1, max=10_000, help="Steps of the run; the curve's own if left out.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Error that may add up; the recommended one if left out.")] = None,
-    max_skip: Annotated[int | None, typer.Option(help="Steps in a row that may be skipped; as recommended if left out.")] = None,
-    retention: Annotated[float | None, typer.Option(help="Part of the run that is always computed; as recommended if left out.")] = None,
-    speedup: Annotated[float | None, typer.Option(help="Plan for this speed-up instead of a threshold.")] = None,
-    computed: Annotated[str | None, typer.Option(help="Look at the plan that computes these steps, such as 0,1,2,4,7.")] = None,
+    curve: Annotated[str, typer.Option(metavar="NAME_OR_FILE", help="A curve's name, or a curve file.", autocompletion=complete_curve)],
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=10_000, help="Steps of the run; the curve's own if left out.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(metavar="X", help="Error that may add up; the recommended one if left out.")] = None,
+    max_skip: Annotated[
+        int | None, typer.Option(metavar="K", help="Steps in a row that may be skipped; as recommended if left out.")
+    ] = None,
+    retention: Annotated[
+        float | None, typer.Option(metavar="R", help="Part of the run that is always computed; as recommended if left out.")
+    ] = None,
+    speedup: Annotated[float | None, typer.Option(metavar="X", help="Plan for this speed-up instead of a threshold.")] = None,
+    computed: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Look at the plan that computes these steps, such as 0,1,2,4,7.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which steps of a run would be computed and which reused."""
     with errors_as_messages():
+        given = {"threshold": threshold, "max_skip": max_skip, "retention": retention}
+        _refuse_contradictions(speedup, computed, given)
         found = find_curve(curve, steps)
         sigmas = found.sigmas_for(steps or found.steps)
         options: dict[str, Any] = {}
@@ -43,13 +55,21 @@ def plan(
             made = plan_budget(found, sigmas, nfe=evaluations_for(len(sigmas), speedup), influence=euler_influence(sigmas))
             options = {"speedup": speedup}
         else:
-            settings = _settings(found, threshold=threshold, max_skip=max_skip, retention=retention)
+            settings = _settings(found, **given)
             made, options = plan_by_threshold(found, sigmas, settings), asdict(settings)
         error = predicted_error(found, sigmas, made.computed)
         if as_json:
             print_json(_plan_facts(found, options, made, error))
         else:
             _print_plan(found, options, made, error)
+
+
+def _refuse_contradictions(speedup: float | None, computed: str | None, of_threshold: Mapping[str, float | None]) -> None:
+    """Raise `UsageError` if the options ask for more than one of the three ways to plan."""
+    refuse_together("the computed steps settle the speed-up", speedup=speedup, computed=computed)
+    for name, value in of_threshold.items():
+        refuse_together("a plan for a speed-up has no threshold", speedup=speedup, **{name: value})
+        refuse_together("the computed steps are the plan", computed=computed, **{name: value})
 
 
 def _whole_numbers(given: str) -> list[int]:

@@ -32,6 +32,8 @@ class SavedCurve:
     curve: MagnitudeCurve
     path: str
     """On the server."""
+    problem: str
+    """Why it could not be written there and is kept in the server's memory instead; empty if it was written."""
 
     @property
     def magnitude(self) -> float:
@@ -82,7 +84,7 @@ def calibrate(
         on_step = begin_task(on_progress, f"run {index + 1} of {runs}")
         run = run_with_seed(client, measuring, types, CALIBRATION_SEED + index, on_step)
         for event in run.calibrations:
-            found[event["path"]] = SavedCurve(MagnitudeCurve.from_json(event["curve"]), event["path"])
+            found[event["path"]] = SavedCurve(MagnitudeCurve.from_json(event["curve"]), event["path"], event.get("problem", ""))
         if not run.calibrations:
             problems = [_last_text(run, node_id) for node_id, node in measuring.items() if node["class_type"] == _NODE]
     if not found:
@@ -96,6 +98,7 @@ def calibration_facts(curves: Sequence[SavedCurve]) -> list[dict[str, Any]]:
         {
             "name": saved.curve.name,
             "path": saved.path,
+            "problem": saved.problem,
             "family": saved.curve.family,
             "steps": saved.curve.steps,
             "runs": saved.curve.provenance.get("runs", 1),

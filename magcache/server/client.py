@@ -116,6 +116,11 @@ class Client:
             self._http.post("/queue", json={"delete": [self._prompt_id]})
             self._http.post("/interrupt", json={"prompt_id": self._prompt_id})
 
+    def subscribe_to_log(self) -> None:
+        """Let `WorkflowResult.events.log` hold what the server logs during a run. A server that cannot do that goes on without."""
+        with suppress(httpx.HTTPError):
+            self._http.patch("/internal/logs/subscribe", json={"clientId": self._id, "enabled": True})
+
     def fetch_picture(self, file: dict[str, str]) -> Picture:
         """A picture that the server keeps, by its entry in `WorkflowResult.outputs`."""
         return pictures_in(file["filename"], self._content(file))[0]

@@ -20,6 +20,8 @@ OnStep = Callable[[int, int], None]
 _websocket: Any = websocket  # It has no types.
 _SILENCE_SECONDS = 10
 """After this long without a message the client asks whether the workflow is still in the queue."""
+_LOG_EVENT = "logs"
+"""Comes only to clients that subscribed to the log."""
 _PROGRESS_TEXT = 3
 """Type of a binary message with the progress text of a node. Other binary messages are preview pictures."""
 
@@ -62,6 +64,8 @@ class RunEvents:
     """The calibrations that MagCache nodes saved: `path` on the server, and `curve`."""
     texts: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """The texts that each node showed on itself, by node id, in order."""
+    log: list[str] = field(default_factory=list[str])
+    """What the server wrote to its log, if the client asked for it."""
 
 
 class EventStream:
@@ -108,6 +112,8 @@ class EventStream:
                 found.reports.append(event.data["report"])
             elif started and event.type == CALIBRATION_EVENT:
                 found.calibrations.append(event.data)
+            elif started and event.type == _LOG_EVENT:
+                found.log += [str(entry["m"]) for entry in event.data["entries"]]
             elif event.data.get("prompt_id") != prompt_id:
                 continue
             elif event.type == "execution_start":

@@ -37,6 +37,8 @@ class RunResult:
     """The calibrations that MagCache nodes saved: `path` on the server, and `curve`."""
     texts: dict[str, list[str]]
     """The texts that each node showed on itself, by node id, in order."""
+    log: list[str] = field(default_factory=list[str], repr=False)
+    """What the server wrote to its log, if the client asked for it."""
 
     @property
     def evaluations(self) -> int:
@@ -58,7 +60,8 @@ def run_with_seed(client: Client, workflow: Workflow, types: Types, seed: int, o
     sampler_seconds = sum(result.seconds.get(node, 0.0) for node in nodes)
     if not sampler_seconds:
         raise WorkflowError("The workflow ended without sampling: no node that takes a model and gives latents or pictures was run.")
-    return RunResult(result.pictures, result.total_seconds, sampler_seconds, result.reports, result.events.calibrations, result.texts)
+    events = result.events
+    return RunResult(result.pictures, result.total_seconds, sampler_seconds, events.reports, events.calibrations, events.texts, events.log)
 
 
 def begin_task(on_progress: OnProgress, task: str) -> OnStep:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -26,7 +27,7 @@ CACHE_NODES = frozenset({*MAGCACHE_NODES, "MagCacheCalibration", "MagCacheReport
 _PASSED_THROUGH: Mapping[str, Mapping[int, str]] = {"MagCacheReport": {2: "after"}, "MagCacheCompare": {}}
 """The input that an output of these nodes passes through, by the output's number. The caches pass their model through output 0."""
 _LARGEST_FILE = 32 * 2**20
-_HOW_TO_EXPORT = "Open it in ComfyUI and choose Workflow → Export (API)."
+_HOW_TO_EXPORT = "Open the workflow in ComfyUI and choose File → Export (API) in its menu."
 _SEEDS = ("seed", "noise_seed")
 _SAMPLER_OUTPUTS, _GUIDER_OUTPUTS = {"LATENT", "IMAGE"}, {"GUIDER"}
 
@@ -54,17 +55,34 @@ def read_workflow(path: Path) -> Workflow:
     """The workflow in a file that ComfyUI exported. Raises `WorkflowError` if the file cannot be read or holds something else."""
     try:
         found = mapping(json.loads(read_text(path, _LARGEST_FILE)))
+    except FileNotFoundError:
+        raise WorkflowError(f"There is no file {path}.") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise WorkflowError(f"{path} is not JSON, or only a part of it: {error.msg} ({place}). {_HOW_TO_EXPORT}") from None
+    except UnicodeDecodeError:
+        raise WorkflowError(f"{path} is not a text file, so it holds no workflow in JSON. {_HOW_TO_EXPORT}") from None
     except (OSError, ValueError, RecursionError, TypeError) as error:
         raise WorkflowError(f"{path} cannot be read as a workflow: {error}. {_HOW_TO_EXPORT}") from None
     if isinstance(found.get("nodes"), list):
-        raise WorkflowError(f"{path} is a workflow as the editor saves it, but a server runs workflows in the API format. {_HOW_TO_EXPORT}")
+        raise WorkflowError(
+            f"{path} is a workflow as Save writes it: with the places of its nodes, for the editor. A server runs another format, the API "
+            f"format, which names only nodes and inputs. {_HOW_TO_EXPORT}"
+        )
     try:
         for node in found.values():
             text(mapping(node)["class_type"])
             mapping(node["inputs"])
+        if not found:
+            raise KeyError
     except (KeyError, TypeError):
         raise WorkflowError(f"{path} is not a workflow: expected nodes with class_type and inputs. {_HOW_TO_EXPORT}") from None
     return found
+
+
+def digest(workflow: Workflow) -> str:
+    """Identifies the content of a workflow."""
+    return hashlib.sha256(json.dumps(workflow, sort_keys=True).encode()).hexdigest()
 
 
 def classes(workflow: Workflow) -> set[str]:
@@ -129,6 +147,17 @@ def configured(workflow: Workflow, kind: str, values: Mapping[str, Any]) -> Work
         if node["class_type"] == kind:
             node["inputs"].update(values)
     return result
+
+
+def settings_of(workflow: Workflow, kinds: Collection[str]) -> list[dict[str, Any]]:
+    """What is set on each node of these kinds, with its type as `node`: numbers and texts, not what is linked. Equal ones count once."""
+    found: list[dict[str, Any]] = []
+    for node in workflow.values():
+        values = {name: value for name, value in node["inputs"].items() if isinstance(value, int | float | str)}
+        settings = {"node": node["class_type"], **{name: value for name, value in values.items() if not isinstance(value, bool)}}
+        if node["class_type"] in kinds and settings not in found:
+            found.append(settings)
+    return found
 
 
 def samplers(workflow: Workflow, types: Types) -> frozenset[str]:

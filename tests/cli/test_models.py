@@ -11,6 +11,7 @@ import pytest
 
 from magcache import known_curves, load_curve
 from magcache.comfyui.families import FAMILIES
+from magcache.curves.family_names import FAMILY_NAMES
 from magcache.diffusers.families import FAMILIES as OF_DIFFUSERS
 
 from .calls import run
@@ -98,3 +99,7 @@ def test_the_list_does_not_need_diffusers():
         "sys.exit(any(name.split('.')[0] in ('diffusers', 'transformers', 'comfy') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).returncode == 0
+
+
+def test_the_names_of_families_that_need_no_torch_are_those_of_both_hosts():
+    assert [*FAMILY_NAMES] == sorted({family.name for family in (*FAMILIES, *OF_DIFFUSERS)})

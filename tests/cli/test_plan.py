@@ -94,7 +94,31 @@ def test_impossible_settings_are_refused_in_one_line(arguments: tuple[str, ...],
 
 
 def test_an_unknown_curve_is_refused_and_the_known_ones_named():
-    assert "wan2.1_t2v_14B" in refused("plan", "--curve", "sdxl")
+    assert "wan2.1_t2v_14B" in refused("plan", "--curve", "sdxl", status=2)
+    assert "Did you mean flux" in refused("plan", "--curve", "FLUX", status=2)
+
+
+def test_a_curve_file_that_is_not_there_is_called_missing(tmp_path: Path):
+    assert f"There is no file '{tmp_path / 'mine.json'}'" in refused("plan", "--curve", str(tmp_path / "mine.json"), status=2)
+    assert "There is no file 'mine.json'. The current folder is" in refused("plan", "--curve", "mine.json", status=2)
+    assert "is a folder, not a file" in refused("plan", "--curve", str(tmp_path), status=2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--speedup", "2", "--threshold", "0.1"),
+        ("--speedup", "2", "--max-skip", "3"),
+        ("--speedup", "2", "--retention", "0.2"),
+        ("--speedup", "2", "--computed", "0,1,2"),
+        ("--computed", "0,1,2", "--threshold", "0.1"),
+        ("--computed", "0,1,2", "--max-skip", "3"),
+        ("--computed", "0,1,2", "--retention", "0.2"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused_by_name(options: tuple[str, ...]):
+    message = refused("plan", "--curve", "flux", *options, status=2)
+    assert "contradict each other" in message and all(name in message for name in options[::2])
 
 
 def test_a_broken_curve_file_is_refused_by_name(tmp_path: Path):

@@ -35,9 +35,24 @@ def test_a_workflow_without_magcache_is_compared_in_three_variants(server: Serve
     assert full["sampler_seconds_median"] > 0 and full["seconds_median"] > 0
     assert cached["speedup"] == pytest.approx(median(map(truediv, full["seconds"], cached["seconds"])))
     assert 15 < cached["psnr_worst"] <= cached["psnr_mean"] < 100 and cached["psnr_mean"] > easy["psnr_mean"]
+    assert easy["settings"] == [{"node": "EasyCache", "reuse_threshold": 0.2, "start_percent": 0.15, "end_percent": 0.95}]
+    assert 0 < easy["nfe"] < 16, "its evaluations, by the server's log"
     assert json.loads((tmp_path / "flux.bench" / "result.json").read_text()) == facts
     page = (tmp_path / "flux.bench" / "index.html").read_text()
     assert page.count("data:image/png") == 2 * 5 and page.count('class="reuse" title="step') == 8
+    assert "Settings of EasyCache: reuse_threshold 0.2, start_percent 0.15, end_percent 0.95" in page
+
+
+@on_newest
+def test_a_report_that_is_there_is_kept_and_the_table_names_the_settings(server: Server, tmp_path: Path):
+    path, kept = written(tmp_path / "flux.json", small()), tmp_path / "flux.bench" / "index.html"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    printed = run("bench", str(path), "--server", server.address, "--repeats", "1", "--easycache")
+    assert f"Report: {tmp_path / 'flux.bench-2' / 'index.html'}" in printed and kept.read_text() == "mine"
+    text = " ".join(printed.split())
+    assert "Settings of EasyCache: reuse_threshold 0.2, start_percent 0.15, end_percent 0.95" in text
+    assert "Settings of MagCacheAuto: speedup 2.0" in text
 
 
 def test_magcache_keeps_its_settings_and_a_guider_gets_it(server: Server, tmp_path: Path):
@@ -69,7 +84,7 @@ def extra(kind: str) -> Workflow:
 @pytest.mark.parametrize(
     ("workflow", "message"),
     [
-        ({"nodes": [], "links": []}, "Workflow → Export (API)"),
+        ({"nodes": [], "links": []}, "choose File → Export (API) in its menu"),
         (extra("Not There // At All"), "lacks nodes of this workflow: Not There // At All. Install"),
         (extra("MagCacheOfTomorrow"), "MagCache is not installed there, or too old"),
         (broken(sampler_name="nonsense"), "KSampler (node sampler): Value not in list (sampler_name: 'nonsense' not in"),

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from magcache.cli.main import app
 from magcache.demo.run import with_node
 from magcache.server.client import Client
 from magcache.server.launch import NEWEST, Server
 
-from ..cli.calls import refused, run
+from ..cli.calls import refused, run, runner
 from .processes import get_json, start, wait_until
 from .workflows import PUBLISHED, small, written
 
@@ -28,7 +29,7 @@ def complete(folder: Path) -> int:
 
 
 def test_a_killed_search_resumes_and_magcache_auto_uses_its_choice(server: Server, client: Client, models: Path, tmp_path: Path):
-    path, folder = written(tmp_path / "flux.json", small()), tmp_path / "flux.tune"
+    path, folder = written(tmp_path / "flux.json", small(16)), tmp_path / "flux.tune"
     command = "tune", str(path), "--server", server.address, "--trials", str(TRIALS), "--seeds", "1", "--min-psnr", "18", "--json"
     process = start(*command)
     wait_until(lambda: complete(folder) >= 2)
@@ -38,6 +39,7 @@ def test_a_killed_search_resumes_and_magcache_auto_uses_its_choice(server: Serve
     assert 2 <= kept < TRIALS
 
     facts = json.loads(run(*command))
+    _is_done(server, facts, *command)
     assert len(facts["trials"]) == TRIALS == complete(folder)
     assert [trial["setting"]["speedup"] for trial in facts["trials"][:2]] == [2.0, 1.5]
     assert 0 < len(facts["front"]) <= TRIALS
@@ -50,9 +52,18 @@ def test_a_killed_search_resumes_and_magcache_auto_uses_its_choice(server: Serve
     (curves,) = facts["presets"].values()
     assert [(models / "magcache" / "presets" / f"{curve}.json").exists() for curve in curves] == [True]
     expected = client.run(tuned).reports[0]
-    found = client.run(with_node(small(), "MagCacheAuto", speedup=0.0)).reports[0]
+    found = client.run(with_node(small(16), "MagCacheAuto", speedup=0.0)).reports[0]
     assert (found["kind"], found["curve"], found["tuned"]) == ("skipping", curves[0], True)
-    assert found["decisions"] == expected["decisions"] and found["nfe"] == chosen["nfe"] < 10
+    assert found["decisions"] == expected["decisions"] and found["nfe"] == chosen["nfe"] < 16
+
+
+def _is_done(server: Server, facts: dict[str, Any], *command: str) -> None:
+    """The same command again shows the same result and measures nothing."""
+    before = get_json(server, "/history").keys()
+    again = runner.invoke(app, list(command))
+    assert again.exit_code == 0 and json.loads(again.stdout) == facts
+    assert "This is done: nothing was measured again. To measure anew, delete" in again.stderr
+    assert get_json(server, "/history").keys() == before
 
 
 def test_the_published_rule_is_tuned_where_the_workflow_has_it(server: Server, tmp_path: Path):
@@ -65,8 +76,10 @@ def test_the_published_rule_is_tuned_where_the_workflow_has_it(server: Server, t
     assert tuned == {**tuned, **facts["chosen"]["setting"], "model_type": "flux"}
     assert set(map(tuple, facts["presets"].values())) == {()}
 
+    first = (tmp_path / "rule.tune" / "index.html").read_bytes()
     message = refused("tune", str(path), *arguments, "--min-psnr", "99")
     assert "No setting of 4 gives at least 99 dB" in message and "--trials" in message
+    assert (tmp_path / "rule.tune" / "index.html").read_bytes() == first and (tmp_path / "rule.tune-2" / "index.html").exists()
     assert "other seeds" in refused("tune", str(path), "--server", server.address, "--seeds", "2")
 
 

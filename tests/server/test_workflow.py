@@ -157,17 +157,20 @@ def test_the_caches_of_a_workflow_keep_their_settings_one_in_each_variant():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"nodes": [], "links": [], "version": 0.4}', r"the editor saves it.*Export \(API\)"),
+        ('{"nodes": [], "links": [], "version": 0.4}', r"Save writes it.*Export \(API\)"),
         ('{"1": {"class_type": "KSampler"}}', "expected nodes"),
         ('{"1": {"class_type": 3, "inputs": {}}}', "expected nodes"),
         ('{"last_node_id": 4}', "expected nodes"),
         ("[1, 2]", "expected an object"),
-        ("PNG", r"cannot be read.*Export \(API\)"),
+        ("{}", "expected nodes"),
+        ("PNG", r"is not JSON.*line 1, column 1.*Export \(API\)"),
+        ('{"1": {"class_type": "KSam', "is not JSON, or only a part of it"),
+        ("\x89PNG", r"is not a text file.*Export \(API\)"),
         ("[" * 100_000, "cannot be read"),
     ],
 )
 def test_a_file_that_is_no_workflow_for_a_server_is_explained(tmp_path: Path, text: str, message: str):
-    (tmp_path / "workflow.json").write_text(text)
+    (tmp_path / "workflow.json").write_text(text, encoding="latin-1")
     with pytest.raises(WorkflowError, match=message):
         read_workflow(tmp_path / "workflow.json")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,7 +13,8 @@ from ...reports.metrics import difference
 from ...reports.pages import DIFFERENCE_GAIN, encoded, write_page
 from ..client import Client
 from ..quality import combined
-from .rounds import FULL, MAGCACHE, BenchRound
+from ..workflow import Workflow, settings_of
+from .rounds import CACHES, EASYCACHE, FULL, MAGCACHE, BenchRound, skipped_by_easycache
 
 HOW_MEASURED = (
     "Seconds: the whole workflow by the server's clock, median over the seeds. Speed-up: median over the seeds of the time of all "
@@ -22,10 +23,16 @@ HOW_MEASURED = (
 )
 
 
-def bench_facts(rounds: Sequence[BenchRound], workflow: str, client: Client) -> dict[str, Any]:
-    """The result as JSON. `workflow` is the name of its file."""
+def bench_facts(rounds: Sequence[BenchRound], workflow: str, client: Client, workflows: Mapping[str, Workflow]) -> dict[str, Any]:
+    """The result as JSON. `workflow` is the name of its file, `workflows` what ran, by variant."""
     ways = {variant: _variant_facts(rounds, variant) for variant in rounds[0].runs}
-    ways[FULL]["nfe"] = rounds[-1].runs[MAGCACHE].evaluations or None
+    for variant, facts in ways.items():
+        facts["settings"] = settings_of(workflows[variant], CACHES[variant])
+    last = rounds[-1].runs
+    # MagCache counts all evaluations. EasyCache tells only in the server's log how many it skipped.
+    ways[FULL]["nfe"] = last[MAGCACHE].evaluations or None
+    if EASYCACHE in ways and ways[FULL]["nfe"] and (skipped := skipped_by_easycache(last[EASYCACHE])) is not None:
+        ways[EASYCACHE]["nfe"] = ways[FULL]["nfe"] - skipped
     return {
         "workflow": workflow,
         "server": client.url,

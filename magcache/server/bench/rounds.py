@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ...reports.comparison import Comparison
@@ -13,6 +14,10 @@ from ..workflow import CACHE_NODES, MAGCACHE_NODES, Types, Workflow, bypassed, c
 
 FULL, MAGCACHE, EASYCACHE = "all steps", "MagCache", "EasyCache"
 """Names of the variants."""
+CACHES: Mapping[str, Collection[str]] = {FULL: (), MAGCACHE: MAGCACHE_NODES, EASYCACHE: ("EasyCache",)}
+"""The nodes whose settings each variant runs with."""
+_SKIPPED = re.compile(r"EasyCache - skipped (\d+)/\d+ steps")
+"""What EasyCache logs after each sampling. It tells it nowhere else."""
 _KEPT_PICTURES = 2
 """Pictures of each run that are kept for the report."""
 
@@ -78,6 +83,12 @@ def run_bench(
         full = runs[FULL].pictures
         quality = {name: compare_pictures(full, runs[name].pictures) for name in names if name != FULL}
         yield BenchRound(seed, {name: _with_few_pictures(runs[name]) for name in names}, quality)
+
+
+def skipped_by_easycache(run: RunResult) -> int | None:
+    """How many evaluations EasyCache skipped, by the server's log; None if that is not known."""
+    found = _SKIPPED.findall("".join(run.log))
+    return sum(map(int, found)) if found else None
 
 
 def runs_needed(workflows: Mapping[str, Workflow], repeats: int) -> int:
