@@ -27,6 +27,8 @@ from tools.workflows.thumbnail import save, thumbnail
 FOLDER = Path(__file__).parents[1] / "example_workflows"
 _SHOWN = 2
 """Number of pictures in the thumbnail of a workflow that needs no files."""
+_SEEDS = ("seed", "value")
+"""Names of the inputs that hold a seed, of samplers and of *Int*."""
 
 
 def main() -> None:
@@ -48,11 +50,16 @@ def _write(workflow: Workflow, catalogue: Catalogue, client: Client) -> None:
 
 
 def _pictures(queued: dict[str, Any], client: Client) -> list[Picture]:
-    """Pictures of a workflow that needs no files, from its second run: the first one calibrates."""
+    """The first pictures of each sampler of a workflow that needs no files, from its second run: the first one calibrates."""
     client.run(queued)
-    sampler = next(node for node in queued.values() if node["class_type"] == "KSampler")
-    sampler["inputs"]["seed"] += 1
-    return client.run(queued).pictures[:_SHOWN]
+    for node in queued.values():
+        node["inputs"].update({name: node["inputs"][name] + 1 for name in _SEEDS if isinstance(node["inputs"].get(name), int)})
+    shown: list[Picture] = []
+    decoders = [number for number, node in queued.items() if node["class_type"] == "MagCacheDemoDecode"]
+    for number in decoders:
+        saved = {"class_type": "SaveImage", "inputs": {"images": [number, 0], "filename_prefix": "thumbnail"}}
+        shown += client.run({**queued, "thumbnail": saved}).pictures[: _SHOWN // len(decoders)]
+    return shown
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import colorsys
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from magcache.curves.shipped import load_curve
 from magcache.server.client import Client
 from magcache.server.launch import NEWEST, Server
 from magcache.server.workflow import WorkflowError
@@ -18,6 +21,7 @@ from tools.workflows.catalogue import NOTE, read_catalogue
 from tools.workflows.collection import workflows
 from tools.workflows.document import document, written
 from tools.workflows.graph import Workflow
+from tools.workflows.layout import READABLE, SMALL_WINDOW, opening_zoom
 from tools.workflows.plans import runs
 from tools.workflows.prompt import prompt
 from tools.workflows.thumbnail import SIDE, caption
@@ -26,7 +30,8 @@ from .processes import get, get_json
 
 WORKFLOWS = workflows()
 TITLES = [workflow.title for workflow in WORKFLOWS]
-BUNDLED = "Bundled tiny model"
+DEMOS = [workflow.title for workflow in WORKFLOWS if not list(workflow.files())]
+PUBLISHED = ", published settings"
 EXAMPLE_PICTURE = "example.png"
 """Comes with ComfyUI, in its input folder."""
 
@@ -78,6 +83,75 @@ def test_a_thumbnail_shows_the_plan_that_the_workflow_has_now(workflow: Workflow
     assert picture.info["comment"].decode() == caption(runs(workflow))
 
 
+@each_workflow
+def test_a_title_says_magcache_and_can_be_a_file_name_on_windows(title: str):
+    assert "MagCache" in title
+    assert not re.search(r'[<>:"/\\\\|?*]|[. ]$', title)
+
+
+@each_workflow
+def test_magcache_auto_is_set_to_twice_the_speed_and_magcache_as_published(title: str):
+    values = [(node["type"], node["widgets_values"]) for node in read(title)["nodes"] if re.fullmatch("MagCache(Auto|)", node["type"])]
+    if title.endswith(PUBLISHED):
+        assert title.removesuffix(PUBLISHED) in TITLES
+        for kind, (model_type, threshold, retention, most, *_) in values:
+            preset = load_curve(model_type).preset
+            assert kind == "MagCache" and preset is not None
+            assert (threshold, retention, most) == (preset.threshold, preset.retention, preset.max_skip)
+    else:
+        assert {(kind, speedup) for kind, (speedup, *_) in values} == (set() if "Calibrate" in title else {("MagCacheAuto", 2.0)})
+
+
+def test_there_is_a_second_workflow_for_models_with_published_settings():
+    models = (
+        "FLUX", "FLUX-Kontext", "Chroma", "Qwen-Image", "Qwen-Image-Edit", "HunyuanVideo T2V", "HunyuanVideo 1.5",
+        "Wan2.1 T2V", "Wan2.1 I2V", "Wan2.1 VACE", "Wan2.2 T2V", "Wan2.2 I2V",
+    )  # fmt: skip
+    assert {title for title in TITLES if title.endswith(PUBLISHED)} == {f"{model} with MagCache{PUBLISHED}" for model in models}
+
+
+@each_workflow
+def test_nobody_takes_a_group_for_an_error(title: str):
+    """The frontend marks errors and missing files in red and orange."""
+    for group in read(title)["groups"]:
+        hue, _, saturation = colorsys.rgb_to_hls(*(int(group["color"][place : place + 2], 16) / 255 for place in (1, 3, 5)))
+        assert 0.15 < hue < 0.85 and saturation > 0.2, group["title"]
+
+
+@each_workflow
+def test_it_opens_at_a_zoom_at_which_its_text_is_drawn(title: str):
+    boxes = [(*node["pos"], *node["size"]) for node in read(title)["nodes"]]
+    width = max(x + width for x, _, width, _ in boxes) - min(x for x, *_ in boxes)
+    height = max(y + height for _, y, _, height in boxes) - min(y - 30 for _, y, *_ in boxes)
+    assert opening_zoom(width, height, SMALL_WINDOW) >= READABLE
+
+
+@each_workflow
+def test_its_note_speaks_three_languages(title: str):
+    """And says how many steps the first run takes to measure the model, where one does."""
+    note = next(node["widgets_values"][0] for node in read(title)["nodes"] if node["type"] == NOTE)
+    english, japanese, chinese = note.strip().split("\n\n")[-3:]
+    assert english.isascii() or not re.search("[\u3040-\u30ff\u4e00-\u9fff]", english)
+    assert re.search("[\u3040-\u30ff]", japanese)
+    assert re.search("[\u4e00-\u9fff]", chinese) and not re.search("[\u3040-\u30ff]", chinese)
+    if "**MagCache Auto**" in english:
+        assert re.search(r"The first run measures the model: all \d+ steps are computed", english)
+        assert "最初の実行では" in japanese and "首次运行" in chinese
+
+
+@pytest.mark.parametrize(("language", "place"), [("ja", -2), ("zh", -1)])
+@each_workflow
+def test_its_note_calls_nodes_as_they_are_called_in_its_language(title: str, language: str, place: int):
+    """In the Japanese frontend nobody finds a node of the name *MagCache Auto*."""
+    names = json.loads((FOLDER.parent / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
+    english = json.loads((FOLDER.parent / "locales" / "en" / "nodeDefs.json").read_text(encoding="utf-8"))
+    nodes = read(title)["nodes"]
+    said = next(node["widgets_values"][0] for node in nodes if node["type"] == NOTE).strip().split("\n\n")[place]
+    for kind in names.keys() & {node["type"] for node in nodes} - {"MagCacheDemoText", "MagCacheDemoDecode"}:
+        assert names[kind]["display_name"] in said
+        assert names[kind]["display_name"] == english[kind]["display_name"] or english[kind]["display_name"] not in said
+
+
 def test_every_file_belongs_to_a_workflow():
     assert {path.name for path in FOLDER.iterdir()} == {f"{title}.{kind}" for title in TITLES for kind in ("json", "jpg")}
 
@@ -120,24 +194,28 @@ def test_nodes_stand_apart_and_within_their_groups(title: str):
 
 
 @pytest.mark.usefixtures("files_in_place")
-@pytest.mark.parametrize("title", [title for title in TITLES if title != BUNDLED])
+@pytest.mark.parametrize("title", [title for title in TITLES if title not in DEMOS])
 def test_comfyui_accepts_it(client: Client, object_info: dict[str, Any], title: str):
     """With empty files in place of the models it gets as far as loading the first of them."""
     with pytest.raises(WorkflowError, match=r"(Loader|LoaderSimple) \(node [^)]+\) failed: "):
         client.run(prompt(read(title), read_catalogue(object_info)))
 
 
-def test_the_bundled_model_draws_and_is_faster_the_second_time(client: Client, object_info: dict[str, Any]):
-    queued = prompt(read(BUNDLED), read_catalogue(object_info))
+@pytest.mark.parametrize("title", DEMOS)
+def test_a_demo_draws_and_is_faster_the_second_time(client: Client, object_info: dict[str, Any], models: Path, title: str):
+    queued = prompt(read(title), read_catalogue(object_info))
+    for curve in (models / "magcache").glob("*.json"):
+        curve.unlink()
     nodes = {node["class_type"]: node["inputs"] for node in queued.values()}
     nodes["EmptySD3LatentImage"]["batch_size"] = 1  # One picture is measured as well as four.
-    client.run(queued)
+    (first,) = client.run(queued).reports
     nodes["EmptySD3LatentImage"]["batch_size"] = 4
     result = client.run(queued)
-    assert [picture.shape for picture in result.pictures] == [(256, 256, 3)] * 4
-    assert result.pictures[0].std() > 10
     (report,) = result.reports
-    assert (report["nfe"], report["evaluations"]) == (11, 28)
+    assert (first["nfe"], report["nfe"], report["evaluations"]) == (28, 14, 28)
+    assert min(picture.std() for picture in result.pictures) > 10
+    if "SaveImage" in nodes:
+        assert [picture.shape for picture in result.pictures] == [(128, 128, 3)] * 4
 
 
 def test_comfyui_lists_them_and_serves_their_files(server: Server):

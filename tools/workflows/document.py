@@ -10,8 +10,8 @@ from tools.workflows.catalogue import Catalogue, Input, NodeKind
 from tools.workflows.graph import Group, ModelFile, Node, Output, Value, Workflow, source
 from tools.workflows.layout import Box, arrange
 
-_COLOUR = "#3f789e"
-_OUR_COLOUR = "#e5383b"
+_COLOUR, _OUR_COLOUR = "#3f789e", "#7a5cc4"
+"""Of groups. Ours is a violet, as links of models are; red and orange are the frontend's for errors and missing files."""
 _OPTIONAL_SHAPE = 7
 """Number of the shape in which the frontend draws optional sockets."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,19 @@ Value: TypeAlias = "Scalar | ModelFile | Node | Output"
 """Value of an input: a number or text, a file, or an output of another node. A node alone means its first output."""
 
 
+class Words(NamedTuple):
+    """The same in each language of the notes, in Markdown."""
+
+    en: str
+    ja: str
+    zh: str
+
+
 @dataclass(slots=True)
 class Group:
     """Nodes that are placed one below the other, in a frame."""
 
     title: str
-    below: bool
-    """Whether it is placed below the preceding group instead of to its right."""
     nodes: list[Node] = field(default_factory=list[Node])
 
     def add(self, kind: str, /, *, title: str | None = None, **inputs: Value) -> Node:
@@ -68,17 +74,21 @@ class Workflow:
 
     title: str
     """Name of the file without its ending, which ComfyUI shows to users."""
+    name: str
+    """What stands large on the thumbnail."""
     about: str
-    """A few words for the thumbnail."""
-    hint: str
-    """Markdown that ends the note, after the files and the plan."""
+    """A few words below it."""
+    hints: tuple[Words, ...] = ()
+    """What the note says after the files and the plan."""
     curve: str = "flux"
     """The shipped curve from which the plan of MagCache Auto is shown. In ComfyUI it plans from what it measures."""
+    published: bool = False
+    """Whether it has the MagCache node with published settings instead of MagCache Auto."""
     groups: list[Group] = field(default_factory=list[Group])
 
-    def group(self, title: str, *, below: bool = False) -> Group:
+    def group(self, title: str) -> Group:
         """Add an empty group at the end, and return it."""
-        self.groups.append(Group(title, below))
+        self.groups.append(Group(title))
         return self.groups[-1]
 
     @property

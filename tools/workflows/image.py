@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from tools.workflows import models
 from tools.workflows.graph import Workflow
-from tools.workflows.parts import LORA_HINT, RULE_HINT, magcache, save_picture
+from tools.workflows.parts import EDIT, FEW_STEPS, magcache, model_workflow, save_picture
 
 
-def flux() -> Workflow:
-    flow = Workflow("FLUX", "text to image", f"{RULE_HINT}\n\n{LORA_HINT}")
+def flux(published: bool) -> Workflow:
+    flow = model_workflow("FLUX", "text to image", "flux", published=published)
 
     load = flow.group("Models")
     model = load.add("UNETLoader", unet_name=models.FLUX)
     clip = load.add("DualCLIPLoader", clip_name1=models.CLIP_L, clip_name2=models.T5XXL, type="flux")
     vae = load.add("VAELoader", vae_name=models.FLUX_VAE)
 
-    model = magcache(flow.group("MagCache"), model, "flux")
+    model = magcache(flow, flow.group("MagCache"), model)
 
-    prompt = flow.group("Prompt", below=True)
+    prompt = flow.group("Prompt")
     text = (
         "A lighthouse keeper's kitchen at dawn: a copper kettle steams on the stove, lemons in a blue enamel bowl, "
         "fog behind a salt-streaked window, soft light from the side, 35 mm photograph"
@@ -36,22 +36,21 @@ def flux() -> Workflow:
     return flow
 
 
-def flux_kontext() -> Workflow:
-    hint = "Load the picture that shall be changed, and say what shall change and what shall stay."
-    flow = Workflow("FLUX-Kontext", "image editing", f"{RULE_HINT}\n\n{LORA_HINT} {hint}")
+def flux_kontext(published: bool) -> Workflow:
+    flow = model_workflow("FLUX-Kontext", "image editing", "flux_kontext", EDIT, published=published)
 
     load = flow.group("Models")
     model = load.add("UNETLoader", unet_name=models.FLUX_KONTEXT)
     clip = load.add("DualCLIPLoader", clip_name1=models.CLIP_L, clip_name2=models.T5XXL, type="flux")
     vae = load.add("VAELoader", vae_name=models.FLUX_VAE)
 
-    picture = flow.group("Picture to change", below=True)
+    picture = flow.group("Picture to change")
     image = picture.add("LoadImage", image="example.png")
     image = picture.add("FluxKontextImageScale", image=image)
 
-    model = magcache(flow.group("MagCache"), model, "flux_kontext")
+    model = magcache(flow, flow.group("MagCache"), model)
 
-    prompt = flow.group("What to change", below=True)
+    prompt = flow.group("What to change")
     reference = prompt.add("VAEEncode", pixels=image, vae=vae)
     text = "Turn the picture into a watercolour on rough paper with loose brush strokes. Keep the composition and the colours."
     positive = prompt.add("CLIPTextEncode", clip=clip, text=text)
@@ -67,20 +66,9 @@ def flux_kontext() -> Workflow:
     return flow
 
 
-def chroma() -> Workflow:
-    return _chroma(Workflow("Chroma", "text to image", f"{RULE_HINT}\n\n{LORA_HINT}"), calibrate=False)
+def chroma(published: bool) -> Workflow:
+    flow = model_workflow("Chroma", "text to image", "chroma", published=published)
 
-
-def chroma_calibration() -> Workflow:
-    hint = (
-        "Queue it once: the curve is saved as `models/magcache/my_chroma.json`. Then replace *MagCache Calibration* by *MagCache* and "
-        "choose `my_chroma` as its `model_type`, or `auto`, which finds your calibration of this very model by itself. "
-        "Calibrate again for a finetune; switch `average` on to let several prompts count."
-    )
-    return _chroma(Workflow("Chroma calibration", "measures the model once", hint), calibrate=True)
-
-
-def _chroma(flow: Workflow, calibrate: bool) -> Workflow:
     load = flow.group("Models")
     model = load.add("UNETLoader", unet_name=models.CHROMA)
     clip = load.add("CLIPLoader", clip_name=models.T5XXL, type="chroma")
@@ -88,13 +76,10 @@ def _chroma(flow: Workflow, calibrate: bool) -> Workflow:
     vae = load.add("VAELoader", vae_name=models.FLUX_VAE)
 
     speed = flow.group("MagCache")
-    if calibrate:
-        model = speed.add("MagCacheCalibration", model=model, model_type="chroma", name="my_chroma")
-    else:
-        model = magcache(speed, model, "chroma")
+    model = magcache(flow, speed, model)
     model = speed.add("ModelSamplingAuraFlow", model=model, shift=1.0)
 
-    prompt = flow.group("Prompt", below=True)
+    prompt = flow.group("Prompt")
     wanted = (
         "A barn owl lands on a weathered fence post at dusk, wings spread wide, every feather sharp against a soft field of grass, "
         "warm light from behind, nature photograph with a long lens"
@@ -113,9 +98,8 @@ def _chroma(flow: Workflow, calibrate: bool) -> Workflow:
     return flow
 
 
-def qwen_image() -> Workflow:
-    hint = "With a Lightning LoRA and 4 or 8 steps there is next to nothing to skip."
-    flow = Workflow("Qwen-Image", "text to image", f"{RULE_HINT}\n\n{LORA_HINT} {hint}")
+def qwen_image(published: bool) -> Workflow:
+    flow = model_workflow("Qwen-Image", "text to image", "qwen_image", FEW_STEPS, published=published)
 
     load = flow.group("Models")
     model = load.add("UNETLoader", unet_name=models.QWEN)
@@ -123,10 +107,10 @@ def qwen_image() -> Workflow:
     vae = load.add("VAELoader", vae_name=models.QWEN_VAE)
 
     speed = flow.group("MagCache")
-    model = magcache(speed, model, "qwen_image")
+    model = magcache(flow, speed, model)
     model = speed.add("ModelSamplingAuraFlow", model=model, shift=3.1)
 
-    prompt = flow.group("Prompt", below=True)
+    prompt = flow.group("Prompt")
     text = (
         'A hand-painted sign above a narrow bakery door reads "Fresh bread since 1908". Early morning, wet cobblestones, '
         "a bicycle with a basket of baguettes leans on the wall, warm light falls out of the window"
@@ -144,25 +128,24 @@ def qwen_image() -> Workflow:
     return flow
 
 
-def qwen_image_edit() -> Workflow:
-    hint = "Load the picture that shall be changed, and say what shall change and what shall stay."
-    flow = Workflow("Qwen-Image-Edit", "image editing", f"{RULE_HINT}\n\n{LORA_HINT} {hint}")
+def qwen_image_edit(published: bool) -> Workflow:
+    flow = model_workflow("Qwen-Image-Edit", "image editing", "qwen_image_edit", EDIT, published=published)
 
     load = flow.group("Models")
     model = load.add("UNETLoader", unet_name=models.QWEN_EDIT)
     clip = load.add("CLIPLoader", clip_name=models.QWEN_TEXT, type="qwen_image")
     vae = load.add("VAELoader", vae_name=models.QWEN_VAE)
 
-    picture = flow.group("Picture to change", below=True)
+    picture = flow.group("Picture to change")
     image = picture.add("LoadImage", image="example.png")
     image = picture.add("ImageScaleToTotalPixels", image=image, upscale_method="lanczos", megapixels=1.0)
 
     speed = flow.group("MagCache")
-    model = magcache(speed, model, "qwen_image_edit")
+    model = magcache(flow, speed, model)
     model = speed.add("ModelSamplingAuraFlow", model=model, shift=3.0)
     model = speed.add("CFGNorm", model=model, strength=1.0)
 
-    prompt = flow.group("What to change", below=True)
+    prompt = flow.group("What to change")
     text = "Make it a winter scene: snow on the ground and on every surface, cold blue light. Keep everything else as it is."
     positive = prompt.add("TextEncodeQwenImageEdit", clip=clip, vae=vae, image=image, prompt=text)
     negative = prompt.add("TextEncodeQwenImageEdit", title="Negative prompt", clip=clip, vae=vae, image=image, prompt="")

@@ -79,7 +79,8 @@ def _run(sampler: Node, measured: str) -> WorkflowRun:
     elif node and node.kind == "MagCacheAuto":
         method = source(sampler.inputs.get("sampler")) or sampler
         influence = euler_influence(levels) if method.inputs["sampler_name"] == "euler" else None
-        plan = plan_speedup(curve, levels, inputs["speedup"], influence=influence)
+        steps = cast("int", sampler.inputs.get("steps", len(levels)))
+        plan = plan_speedup(curve, levels, inputs["speedup"], influence=influence, schedule_part=len(levels) / steps)
     return WorkflowRun(node, plan, curve)
 
 

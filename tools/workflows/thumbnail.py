@@ -1,4 +1,4 @@
-"""The thumbnail of a workflow: its title, its steps as bars (or pictures that it made), and how many steps are computed."""
+"""The thumbnail of a workflow: its model and node, its steps as bars (or pictures that it made), and how many steps are computed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from tools.workflows.plans import WorkflowRun
 SIDE = 400
 """Width and height. The frontend shows 256 pixels at most; on a screen of high density these are more of the screen's own."""
 _GREY = "#a9a7b0"
-_LEFT, _RIGHT, _TOP, _BOTTOM = 28, 372, 148, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 28, 372, 152, 300
 _GAP = 12
+_NODES = {"MagCacheAuto": "MagCache Auto", "MagCache": "MagCache, published settings", "MagCacheCalibration": "MagCache Calibration"}
+"""What is said of the node of a workflow."""
 
 Pictures = Sequence[npt.NDArray[np.uint8]]
 
@@ -52,9 +54,10 @@ def thumbnail(workflow: Workflow, runs: Sequence[WorkflowRun], pictures: Picture
     """The thumbnail. `pictures` that the workflow made take the place of the bars."""
     image = Image.new("RGB", (SIDE * FINE, SIDE * FINE), NIGHT)
     pen = ImageDraw.Draw(image)
-    size = min(46, 46 * (_RIGHT - _LEFT) / pen.textlength(workflow.title, _font(46)) * FINE)
-    _write(pen, (_LEFT, 78), workflow.title, size, PAPER)
-    _write(pen, (_LEFT, 112), workflow.about, 21, _GREY)
+    size = min(46, 46 * (_RIGHT - _LEFT) / pen.textlength(workflow.name, _font(46)) * FINE)
+    _write(pen, (_LEFT, 78), workflow.name, size, PAPER)
+    _write(pen, (_LEFT, 108), workflow.about, 21, _GREY)
+    _write(pen, (_LEFT, 134), next(_NODES[run.node.kind] for run in runs if run.node), 21, RED)
     if pictures:
         _hang(image, pictures)
     else:

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from tools.workflows import models
-from tools.workflows.graph import Group, Node, Value, Workflow
-from tools.workflows.parts import LORA_HINT, RULE_HINT, magcache, save_video
+from tools.workflows.graph import Group, Node, Value, Words, Workflow
+from tools.workflows.parts import magcache, model_workflow, save_video
 
 UNWANTED = "Blurred, overexposed, static, with subtitles, watermarks, artifacts, deformed hands and faces."
+_720P = Words(
+    "For 1280 × 720 choose `hunyuan_video` as the `model_type`.",
+    "1280 × 720では「モデルの種類」に`hunyuan_video`を選びます。",
+    "分辨率为 1280 × 720 时，“模型类型”选 `hunyuan_video`。",
+)
+_T2V_14B = Words(
+    "With the 14B model choose `wan2.1_t2v_14B`, threshold 0.24 and K 6.",
+    "14Bモデルでは`wan2.1_t2v_14B`、しきい値0.24、最大連続スキップ数6にします。",
+    "14B 模型选 `wan2.1_t2v_14B`，阈值 0.24，最大连续跳步数 6。",
+)
+_I2V_SHIFT = Words("The 720P model wants a shift of 5.", "720Pモデルではshiftを5にします。", "720P 模型的 shift 设为 5。")
+_I2V_720P = Words(
+    "For it choose `wan2.1_i2v_720p_14B`.",
+    "「モデルの種類」は`wan2.1_i2v_720p_14B`にします。",
+    "并把“模型类型”选为 `wan2.1_i2v_720p_14B`。",
+)
+_VACE_INPUTS = Words(
+    "A control video and masks go into *WanVaceToVideo*.",
+    "制御用の動画とマスクは*WanVaceToVideo*につなぎます。",
+    "控制视频和遮罩接到 *WanVaceToVideo*。",
+)
+_VACE_14B = Words(
+    "With the 14B model choose `wan2.1_vace_14B`.", "14Bモデルでは`wan2.1_vace_14B`を選びます。", "14B 模型选 `wan2.1_vace_14B`。"
+)
 
 
-def hunyuan_video() -> Workflow:
-    hint = "For 1280 × 720 choose `hunyuan_video` as the `model_type`."
-    flow = Workflow("HunyuanVideo T2V", "text to video", f"{RULE_HINT}\n\n{LORA_HINT} {hint}")
+def hunyuan_video(published: bool) -> Workflow:
+    hints = (_720P,) if published else ()
+    flow = model_workflow("HunyuanVideo T2V", "text to video", "hunyuan_video_544p", *hints, published=published)
 
     load = flow.group("Models")
     model = load.add("UNETLoader", unet_name=models.HUNYUAN)
@@ -19,10 +43,10 @@ def hunyuan_video() -> Workflow:
     vae = load.add("VAELoader", vae_name=models.HUNYUAN_VAE)
 
     speed = flow.group("MagCache")
-    model = magcache(speed, model, "hunyuan_video_544p")
+    model = magcache(flow, speed, model)
     model = speed.add("ModelSamplingSD3", model=model, shift=7.0)
 
-    prompt = flow.group("Prompt", below=True)
+    prompt = flow.group("Prompt")
     text = (
         "A potter shapes a tall vase on a spinning wheel, wet clay shining, hands steady. The camera circles slowly; "
         "dust floats in the light of a tall workshop window"
@@ -44,8 +68,8 @@ def hunyuan_video() -> Workflow:
     return flow
 
 
-def hunyuan_video_15() -> Workflow:
-    flow = Workflow("HunyuanVideo 1.5", "text to video", f"{RULE_HINT}\n\n{LORA_HINT}")
+def hunyuan_video_15(published: bool) -> Workflow:
+    flow = model_workflow("HunyuanVideo 1.5", "text to video", "hunyuan_video1.5", published=published)
 
     load = flow.group("Models")
     model = load.add("UNETLoader", unet_name=models.HUNYUAN15)
@@ -53,7 +77,7 @@ def hunyuan_video_15() -> Workflow:
     vae = load.add("VAELoader", vae_name=models.HUNYUAN15_VAE)
 
     speed = flow.group("MagCache")
-    model = magcache(speed, model, "hunyuan_video1.5")
+    model = magcache(flow, speed, model)
     model = speed.add("ModelSamplingSD3", model=model, shift=7.0)
 
     text = (
@@ -74,10 +98,10 @@ def hunyuan_video_15() -> Workflow:
     return flow
 
 
-def wan21_t2v() -> Workflow:
-    hint = "With the 14B model choose `wan2.1_t2v_14B`, threshold 0.24 and K 6."
-    flow = Workflow("Wan2.1 T2V", "text to video", f"{RULE_HINT}\n\n{LORA_HINT} {hint}")
-    model, clip, vae = _wan21(flow, models.WAN21_T2V, "wan2.1_t2v_1.3B", shift=8.0)
+def wan21_t2v(published: bool) -> Workflow:
+    hints = (_T2V_14B,) if published else ()
+    flow = model_workflow("Wan2.1 T2V", "text to video", "wan2.1_t2v_1.3B", *hints, published=published)
+    model, clip, vae = _wan21(flow, models.WAN21_T2V, shift=8.0)
 
     text = (
         "A tram climbs a steep street in light rain, its windows glowing. Umbrellas part to let it pass; "
@@ -94,10 +118,10 @@ def wan21_t2v() -> Workflow:
     return flow
 
 
-def wan21_i2v() -> Workflow:
-    hint = "For the 720P model choose `wan2.1_i2v_720p_14B` and a shift of 5."
-    flow = Workflow("Wan2.1 I2V", "image to video", f"{RULE_HINT}\n\n{LORA_HINT} {hint}")
-    model, clip, vae = _wan21(flow, models.WAN21_I2V, "wan2.1_i2v_480p_14B", shift=3.0)
+def wan21_i2v(published: bool) -> Workflow:
+    hints = (_I2V_SHIFT, _I2V_720P) if published else (_I2V_SHIFT,)
+    flow = model_workflow("Wan2.1 I2V", "image to video", "wan2.1_i2v_480p_14B", *hints, published=published)
+    model, clip, vae = _wan21(flow, models.WAN21_I2V, shift=3.0)
 
     text = "The camera moves slowly closer while a light wind stirs everything that is loose. Natural light, steady motion."
     positive, negative = _prompts(flow, clip, text, UNWANTED)
@@ -112,18 +136,15 @@ def wan21_i2v() -> Workflow:
     )  # fmt: skip
 
     latent = _sample_wan21(flow.group("Sampling"), model, start["positive"], start["negative"], start["latent"], guidance=5.0)
-    video = flow.group("Video", below=True)
+    video = flow.group("Video")
     save_video(video, video.add("VAEDecode", samples=latent, vae=vae), 16, "wan2.1_i2v")
     return flow
 
 
-def wan21_vace() -> Workflow:
-    hint = (
-        "VACE changes much from step to step, so that its curve allows less than others; more steps allow more. "
-        "With the 14B model choose `wan2.1_vace_14B`. A control video and masks go into *WanVaceToVideo*."
-    )
-    flow = Workflow("Wan2.1 VACE", "reference to video", f"{RULE_HINT}\n\n{LORA_HINT} {hint}")
-    model, clip, vae = _wan21(flow, models.WAN21_VACE, "wan2.1_vace_1.3B", shift=16.0)
+def wan21_vace(published: bool) -> Workflow:
+    hints = (_VACE_INPUTS, _VACE_14B) if published else (_VACE_INPUTS,)
+    flow = model_workflow("Wan2.1 VACE", "reference to video", "wan2.1_vace_1.3B", *hints, published=published)
+    model, clip, vae = _wan21(flow, models.WAN21_VACE, shift=16.0)
 
     text = "The subject of the reference picture stands on a windy hill at sunset. The camera circles around it, grass waves."
     positive, negative = _prompts(flow, clip, text, UNWANTED)
@@ -135,25 +156,25 @@ def wan21_vace() -> Workflow:
     )
 
     latent = _sample_wan21(flow.group("Sampling"), model, start["positive"], start["negative"], start["latent"], guidance=5.0)
-    video = flow.group("Video", below=True)
+    video = flow.group("Video")
     latent = video.add("TrimVideoLatent", samples=latent, trim_amount=start["trim_latent"])
     save_video(video, video.add("VAEDecode", samples=latent, vae=vae), 16, "wan2.1_vace")
     return flow
 
 
-def _wan21(flow: Workflow, file: models.ModelFile, curve: str, shift: float) -> tuple[Node, Node, Node]:
+def _wan21(flow: Workflow, file: models.ModelFile, shift: float) -> tuple[Node, Node, Node]:
     """Model with MagCache, text encoder and VAE."""
     load = flow.group("Models")
     model = load.add("UNETLoader", unet_name=file)
     clip = load.add("CLIPLoader", clip_name=models.WAN_TEXT, type="wan")
     vae = load.add("VAELoader", vae_name=models.WAN_VAE)
     speed = flow.group("MagCache")
-    model = magcache(speed, model, curve)
+    model = magcache(flow, speed, model)
     return speed.add("ModelSamplingSD3", model=model, shift=shift), clip, vae
 
 
 def _prompts(flow: Workflow, clip: Node, wanted: str, unwanted: str) -> tuple[Node, Node]:
-    prompt = flow.group("Prompt", below=True)
+    prompt = flow.group("Prompt")
     positive = prompt.add("CLIPTextEncode", clip=clip, text=wanted)
     return positive, prompt.add("CLIPTextEncode", title="Negative prompt", clip=clip, text=unwanted)
 
