@@ -24,7 +24,14 @@ _MARKERS = {
     "browser": (),
     "fuzz": (),
 }
-_OTHERWISE = {"test_browser.py": "browser", "test_framepack.py": "browser", "test_beside.py": "comfyui", "test_fuzz.py": "fuzz"}
+_OTHERWISE = {
+    "test_browser.py": "browser",
+    "test_framepack.py": "browser",
+    "test_layout.py": "browser",
+    "test_templates.py": "browser",
+    "test_beside.py": "comfyui",
+    "test_fuzz.py": "fuzz",
+}
 """Files that need something else than their folder's others."""
 
 

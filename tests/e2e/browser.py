@@ -29,6 +29,11 @@ class NoBrowserError(Exception):
     """There is no Chromium on this machine."""
 
 
+_READY = """() => window.app?.vueAppReady && app.extensionManager?.command
+    && (app.graph.nodes.length || window.__COMFYUI_FRONTEND_VERSION__ < "1.40")"""
+"""The default workflow comes last; the oldest page opens none."""
+
+
 @contextmanager
 def open_browser(address: str) -> Iterator[BrowserContext]:
     """A browser whose pages are those of the server at `address`. Raises `NoBrowserError`."""
@@ -51,7 +56,7 @@ def open_page(context: BrowserContext, language: str = "en") -> Iterator[Page]:
     context.request.post("/api/settings", data={**_SETTINGS, "Comfy.Locale": language})
     page = context.new_page()
     page.goto("/")
-    page.wait_for_function("window.app?.graph?.nodes.length")  # Its default workflow comes last.
+    page.wait_for_function(_READY)
     try:
         yield page
     finally:

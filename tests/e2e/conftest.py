@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,25 @@ import pytest
 from magcache.server.client import Client
 from magcache.server.launch import FLOOR, NEWEST, Server, fetch_comfyui, install_node, serve
 
+from .browser import NoBrowserError
+from .frontend import Frontend, open_frontend
+from .pages import NEWEST_PAGE, PAGE_OF_FLOOR, fetch_page
+
+_SCREENSHOTS = Path(__file__).parents[2] / "assets" / "screenshots"
+_PAGES = {FLOOR: PAGE_OF_FLOOR, "newest page": NEWEST_PAGE}
+"""What `server` may be -> its web page, where that is not the one of this environment."""
+
 
 @pytest.fixture(scope="session", params=[NEWEST, FLOOR])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("comfyui")
     install_node(base)
-    with serve(fetch_comfyui(request.param), base, ["--cpu"]) as server:
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            if request.param in _PAGES:
+                patch.setenv("PYTHONPATH", str(fetch_page(_PAGES[request.param])), prepend=os.pathsep)
+            version = FLOOR if request.param == FLOOR else NEWEST
+            server = stack.enter_context(serve(fetch_comfyui(version), base, ["--cpu"]))
         yield server
 
 
@@ -28,3 +43,26 @@ def models(server: Server) -> Path:
 def client(server: Server) -> Iterator[Client]:
     with Client(server.address) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def opened(server: Server) -> Iterator[Frontend]:
+    try:
+        with open_frontend(server.address) as frontend:
+            yield frontend
+    except NoBrowserError as error:
+        pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
+
+
+@pytest.fixture
+def frontend(opened: Frontend) -> Frontend:
+    """ComfyUI in a browser, with an empty canvas."""
+    opened.start_over()
+    return opened
+
+
+@pytest.fixture
+def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Where screenshots go: the docs' folder if pytest is called with --screenshots and the page is that of the pinned ComfyUI."""
+    wanted = request.config.getoption("--screenshots") and request.node.callspec.params["server"] == NEWEST
+    return _SCREENSHOTS if wanted else tmp_path

@@ -1,8 +1,9 @@
-"""ComfyUI's web page in a real browser, as people see and use it. Only this file knows the elements of the page."""
+"""ComfyUI's web page in a real browser, as people see and use it. Only this file and layout.py know the elements of the page."""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 from .browser import PATIENCE, open_browser, open_page
+from .layout import STATUS, Layout, fill_canvas
 
 _TRIES = 10
 """On a slow machine a double click may count as two clicks."""
+_SCROLLED = 1500
+"""Milliseconds until the page has more cards."""
 _FREE, _PLACE, _CORNER = (120, 560), (425, 250), (1270, 790)
 """Places on the canvas: free when the search is open, for a new node, and where nothing reacts to the pointer."""
-_STATUS = ".dom-widget .break-all > span, [data-testid=node-widgets] .widget-markdown .comfy-markdown-content"
-"""The texts that nodes show on themselves, in the classic design and in Nodes 2.0."""
 
 
 @contextmanager
@@ -55,6 +57,11 @@ class Frontend:
 
     def __init__(self, page: Page) -> None:
         self._page = page
+        self.layout = Layout(page)
+        self.complaints: list[str] = []
+        """What the page has written to the browser's console as an error or a warning, and errors that nobody caught."""
+        page.on("console", lambda message: self.complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def start_over(self) -> None:
         """An empty canvas, and nothing in front of it."""
@@ -105,10 +112,16 @@ class Frontend:
         self._until_open(workflow.stem)
 
     def templates(self, pack: str) -> Locator:
-        """Browse the templates of a node pack; a card for each."""
+        """Browse the templates of a node pack; a card for each. The page adds cards when it is scrolled to the last one."""
         self._page.locator(".templates-tab-button").click()
         self._page.get_by_role("dialog").get_by_role("button", name=pack, exact=True).click()
-        return self._page.locator("[data-testid^=template-workflow-]:not([data-testid$=content])")
+        cards, shown = self._page.locator("[data-testid^=template-workflow-]:not([data-testid$=content])"), 0
+        cards.first.wait_for()
+        while shown < (shown := cards.count()):
+            cards.last.evaluate("card => { for (let each = card; each; each = each.parentElement) each.scrollTop = each.scrollHeight; }")
+            self._page.wait_for_timeout(_SCROLLED)
+        cards.first.scroll_into_view_if_needed()
+        return cards
 
     def open_template(self, pack: str, title: str) -> None:
         self.templates(pack).filter(has=self._page.get_by_role("heading", name=title, exact=True)).click()
@@ -131,11 +144,11 @@ class Frontend:
                 app.api.addEventListener("execution_success", end, {once: true});
                 app.api.addEventListener("execution_error", end, {once: true});
             }""",
-            _STATUS,
+            STATUS,
         )
         self._page.get_by_test_id("queue-button").click()
         self._page.wait_for_function("shown.ended")
-        expect(self._page.get_by_test_id("queue-overlay-toggle")).to_contain_text("0 active")
+        expect(self._page.get_by_test_id("queue-overlay-toggle")).to_contain_text(re.compile(r"\b0\b"))  # "0 active".
         shown = self._page.evaluate("shown")
         return ShownRun(shown["progress"], shown["statuses"])
 
@@ -154,7 +167,7 @@ class Frontend:
 
     def status(self, words: str) -> Locator:
         """The texts with these words that nodes show on themselves."""
-        return self._page.locator(_STATUS).filter(has_text=words)
+        return self._page.locator(STATUS).filter(has_text=words)
 
     def lines_of_status(self, words: str) -> tuple[int, int]:
         """How many lines that text takes on its node, and how many lines it consists of."""
@@ -203,17 +216,7 @@ class Frontend:
     def screenshot(self, target: Path, *kinds: str) -> None:
         """The page with these nodes filling the canvas, or as it is."""
         if kinds:
-            self._page.evaluate(
-                """kinds => {
-                    const boxes = app.graph.nodes.filter(node => kinds.includes(node.type)).map(node => node.boundingRect);
-                    const left = Math.min(...boxes.map(box => box[0])), top = Math.min(...boxes.map(box => box[1]));
-                    const right = Math.max(...boxes.map(box => box[0] + box[2])), bottom = Math.max(...boxes.map(box => box[1] + box[3]));
-                    app.canvas.ds.fitToBounds([left, top, right - left, bottom - top], {zoom: 0.75});
-                    app.canvas.setDirty(true, true);
-                    return new Promise(requestAnimationFrame);
-                }""",
-                kinds,
-            )
+            fill_canvas(self._page, kinds)
         self._page.mouse.move(*_CORNER)
         Image.open(io.BytesIO(self._page.screenshot())).convert("RGB").quantize().save(target, optimize=True)  # A third of the size.
 

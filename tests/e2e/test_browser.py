@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +11,24 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from magcache.server.launch import NEWEST, Server
+from magcache.server.launch import NEWEST
 
-from .browser import NoBrowserError
-from .frontend import Frontend, open_frontend
+from .dropped import DATA, report_and_compare
+from .frontend import Frontend
 
 ROOT = Path(__file__).parents[2]
-DATA = ROOT / "tests" / "data"
-SCREENSHOTS = ROOT / "assets" / "screenshots"
 EXAMPLES = {path.stem for path in (ROOT / "example_workflows").glob("*.json")}
+TEXTS = ROOT / "magcache" / "comfyui" / "texts"
 PACK = "MagCache"
-REUSED = "28 evaluations · 17 reused"
-"""The report of the demo's model at a speed-up of 2.5, once it is calibrated."""
+HALVED, REUSED = "14 of 28 steps computed · 14 skipped", "11 of 28 steps computed · 17 skipped"
+"""The reports of the demo's model at speed-ups of 2 and 2.5, once it is calibrated."""
 
-pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, scope="session")
-
-
-@pytest.fixture(scope="module")
-def opened(server: Server) -> Iterator[Frontend]:
-    try:
-        with open_frontend(server.address) as frontend:
-            yield frontend
-    except NoBrowserError as error:
-        pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
+pinned_page = pytest.mark.parametrize("server", [NEWEST], indirect=True, scope="session")
+both_pages = pytest.mark.parametrize("server", [NEWEST, "newest page"], indirect=True, scope="session")
+"""With the web page of the pinned ComfyUI, and with the newest one beside ComfyUI's own templates."""
 
 
-@pytest.fixture
-def frontend(opened: Frontend) -> Frontend:
-    opened.start_over()
-    return opened
-
-
-@pytest.fixture
-def pictures(tmp_path: Path, pytestconfig: pytest.Config) -> Path:
-    """Where screenshots go: the docs' folder if pytest is called with --screenshots."""
-    return SCREENSHOTS if pytestconfig.getoption("--screenshots") else tmp_path
-
-
+@pinned_page
 @pytest.mark.parametrize("words", ["magcache", "teacache", "faster sampling"])
 def test_a_node_is_found_by_its_name_and_by_similar_nodes(frontend: Frontend, tmp_path: Path, words: str):
     offer = frontend.search(words).filter(has_text="MagCache Auto")
@@ -59,6 +38,7 @@ def test_a_node_is_found_by_its_name_and_by_similar_nodes(frontend: Frontend, tm
     assert frontend.node("MagCacheAuto").values["speedup"] == 2
 
 
+@both_pages
 @pytest.mark.parametrize(
     ("workflow", "values", "model"),
     [
@@ -74,6 +54,7 @@ def test_a_published_workflow_keeps_its_values(frontend: Frontend, workflow: str
     expect(frontend.complaint).to_contain_text(f"{model} is missing")  # And nothing else: two would only be counted.
 
 
+@both_pages
 def test_the_templates_are_our_examples(frontend: Frontend, pictures: Path):
     cards = frontend.templates(PACK)
     expect(cards).to_have_count(len(EXAMPLES))
@@ -82,26 +63,28 @@ def test_the_templates_are_our_examples(frontend: Frontend, pictures: Path):
     frontend.screenshot(pictures / "templates.png")
 
 
+@pinned_page
 def test_the_bundled_example_runs(frontend: Frontend, pictures: Path, tmp_path: Path):
     """In a new ComfyUI its first run calibrates the model."""
-    frontend.open_template(PACK, "Bundled tiny model")
+    frontend.open_template(PACK, "MagCache demo, no download")
     expect(frontend.complaint).not_to_be_visible()
     frontend.run()
     run = frontend.run()
     assert len(set(run.progress)) > 3
     assert any(re.match(r"\d+ of 28 steps · \d+ skipped", status) for status in run.statuses)
-    expect(frontend.status(REUSED)).to_be_visible()
-    taken, meant = frontend.lines_of_status(REUSED)
+    expect(frontend.status(HALVED)).to_be_visible()
+    taken, meant = frontend.lines_of_status(HALVED)
     assert taken == meant, "words are broken"
-    picture = np.asarray(frontend.picture("SaveImage"), dtype=int)
-    circle, snow = picture[128, 128], picture[4, 4]
-    assert circle[2] > 2 * circle[0] and min(snow) > 128, "this is no blue circle on snow"
+    red, green, blue = np.moveaxis(np.asarray(frontend.picture("SaveImage"), dtype=int), 2, 0)
+    orange, mint = (red > 200) & (green < 170) & (blue < 100), (green > red + 15) & (blue > 120)
+    assert orange.mean() > 0.03 and mint.mean() > 0.2, "this is no fox on mint"
     frontend.screenshot(pictures / "run.png", "MagCacheAuto", "KSampler", "SaveImage")
     with frontend.nodes_2():
-        expect(frontend.status(REUSED)).to_be_visible()
+        expect(frontend.status(HALVED)).to_be_visible()
         frontend.screenshot(tmp_path / "nodes_2.png", "MagCacheAuto", "KSampler", "SaveImage")
 
 
+@both_pages
 def test_report_and_compare_show_figures(frontend: Frontend, pictures: Path):
     frontend.drop(DATA / "report_and_compare.json")
     frontend.run()  # In a new ComfyUI this calibrates the model.
@@ -115,6 +98,7 @@ def test_report_and_compare_show_figures(frontend: Frontend, pictures: Path):
     frontend.screenshot(pictures / "report_and_compare.png", "MagCacheCompare", "MagCacheReport")
 
 
+@pinned_page
 def test_help_is_beside_the_canvas(frontend: Frontend, tmp_path: Path):
     frontend.add(frontend.search("magcache").filter(has_text="MagCache Auto"))
     page = frontend.help("MagCacheAuto")
@@ -123,6 +107,7 @@ def test_help_is_beside_the_canvas(frontend: Frontend, tmp_path: Path):
     frontend.screenshot(tmp_path / "help.png")
 
 
+@pinned_page
 def test_nodes_and_help_speak_japanese(frontend: Frontend, pictures: Path):
     texts = json.loads((ROOT / "locales" / "ja" / "nodeDefs.json").read_text(encoding="utf-8"))["MagCacheAuto"]
     labels = [each["name"] for each in (*texts["inputs"].values(), *texts["outputs"].values())]
@@ -133,3 +118,17 @@ def test_nodes_and_help_speak_japanese(frontend: Frontend, pictures: Path):
         assert sorted(node.labels) == sorted(labels)
         expect(japanese.help("MagCacheAuto").get_by_role("heading", level=1)).to_have_text(texts["display_name"])
         japanese.screenshot(pictures / "japanese.png")
+
+
+@pinned_page
+@pytest.mark.parametrize(("language", "seed"), [("en", 100), ("ja", 200), ("zh", 300)])
+def test_the_status_is_in_the_users_language(frontend: Frontend, pictures: Path, tmp_path: Path, language: str, seed: int):
+    english, skipped = "{done} of {count} steps computed", "{count} skipped"
+    texts = {} if language == "en" else json.loads((TEXTS / f"{language}.json").read_text(encoding="utf-8"))
+    with frontend.speaking(language) as speaker:
+        speaker.drop(report_and_compare(tmp_path, seed, EmptySD3LatentImage={"widgets_values": [256, 256, 1]}))
+        speaker.run()  # In a new ComfyUI this calibrates the model.
+        speaker.run()
+        expect(speaker.status(texts.get(english, english).format(done=11, count=28))).to_have_count(2)
+        expect(speaker.status(texts.get(skipped, skipped).format(count=17))).to_have_count(2)
+        speaker.screenshot(pictures / f"status_{language}.png", "MagCacheCompare", "MagCacheReport")

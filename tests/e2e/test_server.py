@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +62,47 @@ def test_switched_off_gives_the_same_picture_to_the_bit(client: Client):
     assert off.reports == [] and np.array_equal(off.pictures[0], plain)
 
 
-def test_calibration_saves_a_curve_that_auto_uses_and_the_menu_shows(client: Client, server: Server, models: Path):
-    client.run(with_node(small(), "MagCacheCalibration", model_type="flux_calibration", name="mine"))
-    assert json.loads((models / "magcache" / "mine.json").read_text())["provenance"]["steps"] == 10
-    assert "mine" in object_info(server)["MagCache"]["input"]["required"]["model_type"][1]["options"]
-    (report,) = client.run(with_node(small(8), "MagCache", **{**PUBLISHED, "model_type": "auto"})).reports
-    assert report["curve"] == "mine"
+def test_a_calibration_serves_auto_and_one_with_a_name_whoever_chooses_it(client: Client, server: Server, models: Path):
+    client.run(with_node(small(), "MagCacheCalibration", model_type="flux_calibration", name="私の曲線"))
+    (path,) = (models / "magcache").glob("*.json")
+    assert json.loads(path.read_text())["provenance"]["steps"] == 10
+    assert "私の曲線" in object_info(server)["MagCache"]["input"]["required"]["model_type"][1]["options"]
+    client.run(with_node(small(), "MagCacheCalibration", model_type="flux_calibration"))
+    for choice in ("私の曲線", "auto"):
+        (report,) = client.run(with_node(small(8), "MagCache", **{**PUBLISHED, "model_type": choice})).reports
+        assert report["curve"] == "私の曲線" if choice != "auto" else report["curve"].startswith("flux-")
+
+
+@pytest.mark.parametrize("speedup", [0.5, 4.1, -1.0])
+def test_a_speedup_that_is_impossible_is_refused_before_anything_runs(client: Client, speedup: float):
+    with pytest.raises(WorkflowError, match=r"speedup is .* Expected 0 \(as tuned\), 1 \(off\)"):
+        client.run(with_node(small(), "MagCacheAuto", speedup=speedup))
+
+
+def test_an_impossible_speedup_from_another_node_computes_every_step(client: Client):
+    plain = client.run(small(7)).pictures[0]
+    linked = with_node(small(7), "MagCacheAuto", speedup=["number", 0])
+    linked["number"] = {"class_type": "PrimitiveFloat", "inputs": {"value": 0.5}}
+    outcome = client.run(linked)
+    assert np.array_equal(outcome.pictures[0], plain) and outcome.reports[0]["nfe"] == 7
+    assert any("speedup is 0.5" in " ".join(text.split()) for texts in outcome.texts.values() for text in texts)
+
+
+@pytest.mark.parametrize("name", ["flux", "auto", "x" * 201])
+def test_a_name_that_a_curve_cannot_have_is_refused_before_anything_runs(client: Client, name: str):
+    with pytest.raises(WorkflowError, match=r"would hide it|cannot name a curve"):
+        client.run(with_node(small(), "MagCacheCalibration", model_type="auto", name=name))
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"model_type": "sdxl"}, "model_type"),
+        ({"model_type": "sdxl"}, "model_type: 'sdxl' not in"),
+        ({"model_type": "framepack"}, "model_type: 'framepack' not in"),
         ({"magcache_thresh": -1.0}, "magcache_thresh"),
         ({"model_type": "wan2.1_t2v_14B"}, "this model is flux"),
     ],
-    ids=["unknown key", "threshold below zero", "another architecture"],
+    ids=["unknown key", "a model of other programs", "threshold below zero", "another architecture"],
 )
 def test_a_mistake_is_explained(client: Client, changed: dict[str, Any], message: str):
     with pytest.raises(WorkflowError, match=message):
@@ -96,3 +122,13 @@ def test_settings_that_skip_nothing_compute_in_full(client: Client):
     plain = client.run(small(6)).pictures[0]
     outcome = client.run(with_node(small(6), "MagCache", **{**PUBLISHED, "retention_ratio": 1.0}))
     assert outcome.reports[0]["nfe"] == 6 and np.array_equal(outcome.pictures[0], plain)
+
+
+def test_after_a_calibration_the_same_workflow_runs_again_and_faster(client: Client, models: Path):
+    """ComfyUI keeps results of what it has run: with a fixed seed nobody would see the speed-up."""
+    shutil.rmtree(models / "magcache", ignore_errors=True)
+    workflow = with_node(small(16), "MagCacheAuto", speedup=2.0)
+    first, second, third = (client.run(workflow) for _ in range(3))
+    assert (first.reports[0]["kind"], first.reports[0]["nfe"]) == ("calibrating", 16)
+    assert second.reports[0]["nfe"] < 16
+    assert third.reports == []  # Now nothing has changed.
