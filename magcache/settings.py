@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from .documents import mapping, number, read_text, text, write_text
 from .errors import SettingsError
+from .texts import Text
 
 Reuse = Literal["hold", "scale", "extrapolate"]
 """How a residual is reused: as it was, scaled to the expected size, or extrapolated from the last two computed steps."""
@@ -38,13 +39,13 @@ class ThresholdSettings:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.threshold) and self.threshold >= 0):
-            raise SettingsError(f"The threshold is {self.threshold}; it must be 0 (off) or more, usually 0.02 to 0.3.")
+            raise SettingsError(Text("The threshold is {given}; it must be 0 (off) or more, usually 0.02 to 0.3.", given=self.threshold))
         if self.max_skip < 0:
-            raise SettingsError(f"max_skip (K) is {self.max_skip}; it must be 0 (off) or more, usually 2 to 6.")
+            raise SettingsError(Text("max_skip (K) is {given}; it must be 0 (off) or more, usually 2 to 6.", given=self.max_skip))
         if not 0 <= self.retention <= 1:
-            raise SettingsError(f"The retention is {self.retention}; it must be from 0 to 1, usually 0.1 to 0.3.")
+            raise SettingsError(Text("The retention is {given}; it must be from 0 to 1, usually 0.1 to 0.3.", given=self.retention))
         if self.start_step < 0:
-            raise SettingsError(f"The start step is {self.start_step}; it must be 0 or more.")
+            raise SettingsError(Text("The start step is {given}; it must be 0 or more.", given=self.start_step))
 
     @property
     def off(self) -> bool:
@@ -67,12 +68,16 @@ class SpeedupSettings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.speedup <= 100:
-            raise SettingsError(f"The tuned speed-up is {self.speedup}; it must be from 1 to 100, usually 1.5 to 3.")
+            raise SettingsError(Text("The tuned speed-up is {given}; it must be from 1 to 100, usually 1.5 to 3.", given=self.speedup))
         if self.reuse not in get_args(Reuse):
             raise SettingsError(f"The tuned way to reuse is {self.reuse!r:.60}; expected one of {', '.join(get_args(Reuse))}.")
         if not 0 <= self.start_percent <= self.end_percent <= 1:
             raise SettingsError(
-                f"The tuned part of the schedule is {self.start_percent} to {self.end_percent}; it must lie in 0 to 1, start before end."
+                Text(
+                    "The tuned part of the schedule is {start} to {end}; it must lie in 0 to 1, start before end.",
+                    start=self.start_percent,
+                    end=self.end_percent,
+                )
             )
 
     @classmethod

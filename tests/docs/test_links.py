@@ -40,3 +40,9 @@ def test_every_file_of_this_repository_that_is_named_exists(page: Path):
 def test_the_index_names_every_page():
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in PAGES if page.name != "README.md" and f"({page.name})" not in index] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "README.zh.md", "docs/troubleshooting.md"])
+def test_every_template_that_is_named_exists(page: str):
+    named = re.findall(r"`([^`\n]+,(?: with and without MagCache| no download))`", (ROOT / page).read_text(encoding="utf-8"))
+    assert named and [name for name in named if not (ROOT / "example_workflows" / f"{name}.json").exists()] == []

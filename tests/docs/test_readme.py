@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.draw_skip import FILE, drawing
+
 ROOT = Path(__file__).parents[2]
 FILES = {"en": "README.md", "ja": "README.ja.md", "zh": "README.zh.md"}
 OWN_SCRIPT = {"ja": re.compile("[\u3040-\u30ff]"), "zh": re.compile("[\u4e00-\u9fff]")}
@@ -75,3 +77,8 @@ def test_each_leads_to_the_others_and_to_nothing_that_is_missing():
         assert re.findall(r"\]\(([^)]*)\)", line) == [other for key, other in FILES.items() if key != language]
         local = [target.split("#")[0] for target in re.findall(r"\]\(([^)]*)\)", text) if "://" not in target]
         assert [target for target in local if not (ROOT / target).exists()] == []
+
+
+def test_the_figure_is_the_one_that_its_script_draws():
+    assert FILE.read_text(encoding="utf-8") == drawing(), "run: python -m tools.draw_skip"
+    assert all("](docs/skip.svg)" in (ROOT / name).read_text(encoding="utf-8") for name in FILES.values())
