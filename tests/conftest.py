@@ -5,6 +5,7 @@ A folder whose tests are not asked for is not even imported: the core's tests ru
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from _pytest.mark.expression import Expression
 from magcache.server.launch import NEWEST, VERSIONS
 
 from .beside import Beside
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Several processes sample at a time here. With more threads each they wait for one another, ten times as long as they compute."""
 
 _HERE = Path(__file__).parent
 _MARKERS = {

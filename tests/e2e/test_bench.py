@@ -65,7 +65,7 @@ def test_magcache_keeps_its_settings_and_a_guider_gets_it(server: Server, tmp_pa
 
 @on_newest
 def test_frames_of_a_video_are_compared(server: Server, tmp_path: Path):
-    facts = bench(server, written(tmp_path / "video.json", video()), "--repeats", "1", "--out", str(tmp_path / "out"))
+    facts = bench(server, written(tmp_path / "video.json", video(16)), "--repeats", "1", "--out", str(tmp_path / "out"))
     assert 15 < facts["ways"]["MagCache"]["psnr_worst"] < facts["ways"]["MagCache"]["psnr_mean"]
     assert (tmp_path / "out" / "index.html").exists()
 

@@ -16,7 +16,7 @@ from ..cli.calls import refused, run
 from .workflows import small, written
 
 
-def test_the_curve_is_saved_and_described_and_auto_uses_it(server: Server, client: Client, models: Path, tmp_path: Path):
+def test_the_curve_is_saved_and_described_and_can_be_chosen(server: Server, client: Client, models: Path, tmp_path: Path):
     """A cache that is in the workflow is bypassed."""
     path = written(tmp_path / "flux.json", with_node(small(16), "MagCacheAuto", speedup=2.0))
     (facts,) = json.loads(run("calibrate", str(path), "--server", server.address, "--name", "measured", "--runs", "2", "--json"))
@@ -26,7 +26,7 @@ def test_the_curve_is_saved_and_described_and_auto_uses_it(server: Server, clien
     assert facts["runs"] == curve.provenance["runs"] == 2 and set(facts["branches"]) == {"cond", "uncond"}
     errors = [row["error"] for row in facts["forecast"]]
     assert 0 < errors[0] < errors[-1] and [row["nfe"] for row in facts["forecast"]] == [10, 8, 6, 5]
-    (report,) = client.run(with_node(small(17), "MagCacheAuto", speedup=2.0)).reports
+    (report,) = client.run(with_node(small(17), "MagCacheAuto", speedup=2.0, curve="measured")).reports
     assert (report["kind"], report["curve"]) == ("skipping", "measured")
 
 

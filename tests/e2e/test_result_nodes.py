@@ -56,7 +56,7 @@ def test_report_and_comparison_are_shown_and_true(client: Client):
     (worst,) = [client.fetch_picture(place) for place in result.outputs["compare"]["images"]]
     pair = pairs[decibels.index(min(decibels))]
     panel = worst[-4 - 256 : -4, -2 - 256 : -2]
-    assert (panel[::8, ::8] == difference(*pair, 4)).all()
+    assert (panel[::4, ::4] == difference(*pair, 4)).all()
 
 
 def test_the_node_shows_progress_while_the_run_goes_on(client: Client):
@@ -64,8 +64,8 @@ def test_the_node_shows_progress_while_the_run_goes_on(client: Client):
     (report,) = result.reports
     *running, last = texts_of(result, "magcache")
     assert " of 40 steps computed · " in last and "predicted" in last
-    assert running[:2] == ["waits for the sampler", "the sampling begins"]
-    running = running[2:]
+    running.remove("the sampling begins")
+    running = [text for text in running if text != "waits for the sampler"]  # Not if the server has kept the node's output.
     found = [re.match(r"(\d+) of 40 steps · (\d+) skipped( · \d\.\d× so far)?$", text) for text in running]
     assert len(found) >= 3 and all(found) and running[0] == "1 of 40 steps · 0 skipped"
     steps, skipped = zip(*((int(each[1]), int(each[2])) for each in found if each), strict=True)

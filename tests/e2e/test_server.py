@@ -63,6 +63,7 @@ def test_switched_off_gives_the_same_picture_to_the_bit(client: Client):
 
 
 def test_a_calibration_serves_auto_and_one_with_a_name_whoever_chooses_it(client: Client, server: Server, models: Path):
+    shutil.rmtree(models / "magcache", ignore_errors=True)
     client.run(with_node(small(), "MagCacheCalibration", model_type="flux_calibration", name="私の曲線"))
     (path,) = (models / "magcache").glob("*.json")
     assert json.loads(path.read_text())["provenance"]["steps"] == 10
