@@ -15,7 +15,7 @@ from .files import report_folder
 
 
 def demo(
-    steps: Annotated[int, typer.Option(metavar="N", min=4, max=200, help="Steps of the sampling without MagCache.")] = 28,
+    steps: Annotated[int, typer.Option(metavar="N", min=4, max=200, help="Steps of the sampling without MagCache.")] = 30,
     speedup: Annotated[float, typer.Option(metavar="X", min=1.1, max=4, help="How many times fewer evaluations, at least.")] = 2.5,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report. One that is there is kept.")] = Path("magcache-demo"),
     comfyui: Annotated[

@@ -228,7 +228,10 @@ class Frontend:
         with open_page(self._page.context, language) as page:
             other = Frontend(page)
             other.start_over()
-            yield other
+            try:
+                yield other
+            finally:
+                self._set("Comfy.Locale", "en")  # The server takes the language of statuses from here.
 
     @contextmanager
     def nodes_2(self) -> Iterator[None]:

@@ -33,7 +33,7 @@ class Demo:
 def demo(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Demo:
     """A run of the demo with few steps; with as many as in the README if its screenshots are renewed."""
     folder = tmp_path_factory.mktemp("demo") / "report"
-    steps = ["--steps", "28" if pytestconfig.getoption("--screenshots") else "12"]
+    steps = ["--steps", "30" if pytestconfig.getoption("--screenshots") else "12"]
     result = CliRunner().invoke(app, ["demo", *steps, "--out", str(folder), "--json"])
     assert result.exit_code == 0, result.output
     return Demo(json.loads(result.stdout), folder)
