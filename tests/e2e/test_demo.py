@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -66,7 +67,8 @@ def page(request: pytest.FixtureRequest, demo: Demo, pytestconfig: pytest.Config
             opened.set_viewport_size({"width": request.param, "height": 900})
             opened.goto((demo.folder / "index.html").as_uri())
             if pytestconfig.getoption("--screenshots"):
-                opened.screenshot(path=SCREENSHOTS / f"demo_{request.param}.png")
+                seen = Image.open(io.BytesIO(opened.screenshot())).convert("RGB")
+                seen.quantize().save(SCREENSHOTS / f"demo_{request.param}.png", optimize=True)
             yield opened
     except NoBrowserError as error:
         pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
