@@ -231,7 +231,7 @@ class Frontend:
             try:
                 yield other
             finally:
-                self._set("Comfy.Locale", "en")  # The server takes the language of statuses from here.
+                self._page.context.request.post("/api/settings", data={"Comfy.Locale": "en"})  # The server says statuses in it.
 
     @contextmanager
     def nodes_2(self) -> Iterator[None]:

@@ -133,3 +133,12 @@ def test_after_a_calibration_the_same_workflow_runs_again_and_faster(client: Cli
     assert (first.reports[0]["kind"], first.reports[0]["nfe"]) == ("calibrating", 16)
     assert second.reports[0]["nfe"] < 16
     assert third.reports == []  # Now nothing has changed.
+
+
+def test_a_node_that_was_made_anew_shows_its_own_status(client: Client):
+    """Whatever ComfyUI has kept of a node with the same inputs: that one would show the status under its own id."""
+    workflow = with_node(small(16), "MagCache", **PUBLISHED)
+    client.run(workflow)
+    again = json.loads(json.dumps(workflow).replace('"magcache"', '"made anew"'))
+    again["sampler"]["inputs"]["seed"] = 77
+    assert set(client.run(again).texts) == {"made anew"}

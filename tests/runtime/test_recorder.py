@@ -196,14 +196,14 @@ def test_members_that_come_only_for_a_part_are_left_out():
 def test_too_few_steps(steps: int):
     recorder = Recorder()
     record(recorder, residuals(6)[:steps], sigmas=SIGMAS[:steps])
-    with pytest.raises(CalibrationError, match=f"saw {steps} steps.*at least 3"):
+    with pytest.raises(CalibrationError, match=f"saw {steps} steps?.*at least 3"):
         recorder.curve("mine", "flux", {})
 
 
 def test_repeating_one_sigma_is_not_a_run():
     recorder = Recorder()
     record(recorder, residuals(6), sigmas=(0.5,) * 5)
-    with pytest.raises(CalibrationError, match="saw 1 steps"):
+    with pytest.raises(CalibrationError, match="saw 1 step of"):
         recorder.curve("mine", "flux", {})
 
 
@@ -217,11 +217,11 @@ def test_residuals_without_a_size_make_no_curve(value: float):
         recorder.curve("mine", "flux", {})
 
 
-def test_a_name_that_cannot_be_a_file_is_refused():
+def test_what_cannot_be_a_name_is_refused():
     recorder = Recorder()
     record(recorder, residuals(8))
     with pytest.raises(CurveError, match="cannot name a curve"):
-        recorder.curve("../mine", "flux", {})
+        recorder.curve("auto", "flux", {})
 
 
 def test_no_residual_is_kept():

@@ -64,6 +64,7 @@ class MagCacheCalibration(io.ComfyNode):
                 io.Model.Output(display_name="model", tooltip="The same model. Sample with it once: nothing is skipped, a curve is saved.")
             ],
             hidden=[io.Hidden.unique_id],
+            not_idempotent=True,  # What ComfyUI kept of another node would show its texts there.
         )
 
     @classmethod

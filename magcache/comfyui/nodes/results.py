@@ -61,6 +61,7 @@ class MagCacheReport(io.ComfyNode):
                 io.MatchType.Output(template=_ANYTHING, display_name="after", tooltip="The input 'after', unchanged."),
             ],
             hidden=[io.Hidden.unique_id],
+            not_idempotent=True,  # What ComfyUI kept of another node would show its texts there.
             is_output_node=True,
         )
 
@@ -114,6 +115,7 @@ class MagCacheCompare(io.ComfyNode):
                 io.Float.Output(display_name="ssim", tooltip="Mean SSIM; 1 is the same."),
             ],
             hidden=[io.Hidden.unique_id],
+            not_idempotent=True,  # What ComfyUI kept of another node would show its texts there.
             is_output_node=True,
         )
 

@@ -95,6 +95,7 @@ class MagCache(io.ComfyNode):
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The same model, with MagCache on it.")],
             hidden=[io.Hidden.unique_id],
+            not_idempotent=True,  # What ComfyUI kept of another node would show its texts there.
         )
 
     @classmethod
@@ -184,6 +185,7 @@ class MagCacheAuto(io.ComfyNode):
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The same model, with MagCache on it.")],
             hidden=[io.Hidden.unique_id],
+            not_idempotent=True,  # What ComfyUI kept of another node would show its texts there.
         )  # fmt: skip
 
     @classmethod
