@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from magcache.demo.world import word_signs
+from magcache.demo import world as demo
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -17,7 +17,7 @@ SIDE = 64
 """Width and height of a picture in pixels."""
 LATENT_CHANNELS = 16
 """Channels of a latent: 3 colours × 2 × 2 pixels, and four that are always zero (Flux's latents have sixteen)."""
-TEXT_TOKENS, TEXT_WIDTH, POOLED_WIDTH = 6, 96, 64
+TEXT_TOKENS, TEXT_WIDTH, POOLED_WIDTH = 6, demo.TEXT_WIDTH, demo.POOLED_WIDTH
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.86, 0.16, 0.16),
@@ -102,19 +102,8 @@ def _coverage(distance: Array, softness: float) -> Array:
 
 
 def encode(prompt: str) -> tuple[Array, Array]:
-    """The words of `prompt` as (TEXT_TOKENS, TEXT_WIDTH) and (POOLED_WIDTH,).
-
-    Every known word is a fixed vector of ±1 computed from its hash; other words are ignored, and a prompt without known words is
-    all zeros. So the encoder has no weights.
-    """
-    known = [word for word in prompt.lower().replace(",", " ").split() if word in {*SHAPES, *COLOURS, *BACKGROUNDS}]
-    tokens = np.zeros((TEXT_TOKENS, TEXT_WIDTH), np.float32)
-    pooled = np.zeros(POOLED_WIDTH, np.float32)
-    for place, word in enumerate(known[:TEXT_TOKENS]):
-        signs = word_signs(word)
-        tokens[place] = signs[:TEXT_WIDTH]
-        pooled += signs[-POOLED_WIDTH:]
-    return tokens, pooled
+    """The words of `prompt` as (TEXT_TOKENS, TEXT_WIDTH) and (POOLED_WIDTH,). Other words are ignored."""
+    return demo.encode_words(prompt, {*SHAPES, *COLOURS, *BACKGROUNDS}, TEXT_TOKENS)
 
 
 def to_latent(pictures: Array) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,13 +109,20 @@ def prompts() -> list[str]:
 def encode(prompt: str) -> tuple[Array, Array]:
     """The words of `prompt` as (TEXT_TOKENS, TEXT_WIDTH) and (POOLED_WIDTH,).
 
-    Every word of the world is a fixed vector of ±1 taken from its hash; other words are ignored, and an empty prompt is
-    all zeros. There is nothing to learn and nothing to ship.
+    Words that are not of the world are ignored, and an empty prompt is all zeros.
     """
-    known = [word for word in prompt.lower().replace(",", " ").split() if word in _WORDS]
-    tokens = np.zeros((TEXT_TOKENS, TEXT_WIDTH), np.float32)
+    return encode_words(prompt, _WORDS, TEXT_TOKENS)
+
+
+def encode_words(prompt: str, known: Container[str], most: int) -> tuple[Array, Array]:
+    """The first `most` words of `prompt` that are `known`, as (most, TEXT_WIDTH) and (POOLED_WIDTH,).
+
+    Every word is a fixed vector of ±1 taken from its hash: there is nothing to learn and nothing to ship.
+    """
+    words = [word for word in prompt.lower().replace(",", " ").split() if word in known]
+    tokens = np.zeros((most, TEXT_WIDTH), np.float32)
     pooled = np.zeros(POOLED_WIDTH, np.float32)
-    for place, word in enumerate(known[:TEXT_TOKENS]):
+    for place, word in enumerate(words[:most]):
         signs = word_signs(word)
         tokens[place] = signs[:TEXT_WIDTH]
         pooled += signs[-POOLED_WIDTH:]

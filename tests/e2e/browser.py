@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import BrowserContext, Page, Playwright, expect, sync_playwright
 
 PATIENCE = 180_000
@@ -32,6 +34,15 @@ class NoBrowserError(Exception):
 _READY = """() => window.app?.vueAppReady && app.extensionManager?.command
     && (app.graph.nodes.length || window.__COMFYUI_FRONTEND_VERSION__ < "1.40")"""
 """The default workflow comes last; the oldest page opens none."""
+
+
+@contextmanager
+def browser_needed() -> Iterator[None]:
+    """Within: without a browser a test is skipped, or fails where CI=true."""
+    try:
+        yield
+    except NoBrowserError as error:
+        pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from magcache.server.client import Client
 from magcache.server.launch import FLOOR, NEWEST, Server, fetch_comfyui, install_node, serve
 
-from .browser import NoBrowserError
+from .browser import browser_needed
 from .frontend import Frontend, open_frontend
 from .pages import NEWEST_PAGE, PAGE_OF_FLOOR, fetch_page
 
@@ -47,11 +47,8 @@ def client(server: Server) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def opened(server: Server) -> Iterator[Frontend]:
-    try:
-        with open_frontend(server.address) as frontend:
-            yield frontend
-    except NoBrowserError as error:
-        pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
+    with browser_needed(), open_frontend(server.address) as frontend:
+        yield frontend
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typer.testing import CliRunner
 from magcache.cli.main import app
 from magcache.demo import run, world
 
-from .browser import NoBrowserError, open_browser
+from .browser import browser_needed, open_browser
 
 SCREENSHOTS = Path(__file__).parents[2] / "assets" / "screenshots"
 
@@ -65,17 +64,14 @@ def test_the_pictures_show_what_the_prompts_say(demo: Demo):
 @pytest.fixture(scope="module", params=[1400, 400])
 def page(request: pytest.FixtureRequest, demo: Demo, pytestconfig: pytest.Config) -> Iterator[Any]:
     """The report in a window of this width, in pixels."""
-    try:
-        with open_browser("127.0.0.1") as context:
-            opened = context.new_page()
-            opened.set_viewport_size({"width": request.param, "height": 900})
-            opened.goto((demo.folder / "index.html").as_uri())
-            if pytestconfig.getoption("--screenshots"):
-                seen = Image.open(io.BytesIO(opened.screenshot())).convert("RGB")
-                seen.quantize().save(SCREENSHOTS / f"demo_{request.param}.png", optimize=True)
-            yield opened
-    except NoBrowserError as error:
-        pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
+    with browser_needed(), open_browser("127.0.0.1") as context:
+        opened = context.new_page()
+        opened.set_viewport_size({"width": request.param, "height": 900})
+        opened.goto((demo.folder / "index.html").as_uri())
+        if pytestconfig.getoption("--screenshots"):
+            seen = Image.open(io.BytesIO(opened.screenshot())).convert("RGB")
+            seen.quantize().save(SCREENSHOTS / f"demo_{request.param}.png", optimize=True)
+        yield opened
 
 
 def test_nothing_is_cut_off_or_too_small(page: Any):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-from .browser import NoBrowserError, open_browser
+from .browser import browser_needed, open_browser
 from .framepack_page import SMALL, FramePackPage, FramePackServer, framepack_server, visitor
 from .processes import ROOT, start, wait_until
 
@@ -29,11 +28,8 @@ def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FramePackS
 
 @pytest.fixture(scope="module")
 def browser(page_server: FramePackServer) -> Iterator[BrowserContext]:
-    try:
-        with open_browser(page_server.address) as context:
-            yield context
-    except NoBrowserError as error:
-        pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
+    with browser_needed(), open_browser(page_server.address) as context:
+        yield context
 
 
 @pytest.fixture
