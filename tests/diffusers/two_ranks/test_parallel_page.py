@@ -18,7 +18,7 @@ def test_one_picture_on_two_gpus(tmp_path: Path):
     (prompts, said), (others, unsaid) = together("page.block", 0, str(tmp_path), joined=False)
     assert prompts == others and len(prompts) == 3
     assert ["measuring a curve" in line for line in said.splitlines()] == [True, False, False] and not unsaid
-    assert said.count("14 reused") == 2
+    assert said.count("14 skipped") == 2
     (expected,) = together("page.alone", str(tmp_path / "alone"), prompts, joined=False, processes=1)
     for number, pixels in enumerate(expected):
         made = list(Image.open(tmp_path / f"{number}.png").tobytes())
@@ -43,7 +43,7 @@ def test_a_queue_of_prompts(folders: list[Path]):
     (first, said), (second, also_said) = together("page.block", 1, str(both), (0, 0.5), joined=False)
     assert sorted(first[1:] + second) == PROMPTS and first[0] == PROMPTS[0], "the first process calibrates, then each job is done once"
     assert len(first) > len(second) > 0
-    assert (said + also_said).count("14 reused") == len(PROMPTS)
+    assert (said + also_said).count("14 skipped") == len(PROMPTS)
     pictures = sorted(path.name for path in alone.glob("*.png"))
     assert pictures == sorted(path.name for path in both.glob("*.png")) == [f"{number:04}.png" for number in range(len(PROMPTS))]
     assert all((alone / name).read_bytes() == (both / name).read_bytes() for name in pictures)
