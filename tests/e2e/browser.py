@@ -62,8 +62,8 @@ def open_browser(address: str) -> Iterator[BrowserContext]:
 
 
 @contextmanager
-def open_page(context: BrowserContext, language: str = "en") -> Iterator[Page]:
-    """The web page, ready to use."""
+def open_page(context: BrowserContext, language: str | None = "en") -> Iterator[Page]:
+    """The web page, ready to use; in the browser's language if none is chosen."""
     context.request.post("/api/settings", data={**_SETTINGS, "Comfy.Locale": language})
     page = context.new_page()
     page.goto("/")

@@ -234,6 +234,15 @@ class Frontend:
                 self._page.context.request.post("/api/settings", data={"Comfy.Locale": "en"})  # The server says statuses in it.
 
     @contextmanager
+    def open_elsewhere(self, locale: str) -> Iterator[None]:
+        """Within: the page is open in a browser of this locale too, of a user who has chosen no language."""
+        browser = self._page.context.browser
+        assert browser is not None
+        with browser.new_context(base_url=self._page.url, locale=locale) as context, open_page(context, None):
+            yield
+        self._page.context.request.post("/api/settings", data={"Comfy.Locale": "en"})
+
+    @contextmanager
     def nodes_2(self) -> Iterator[None]:
         """Show nodes in the design called Nodes 2.0."""
         self._set("Comfy.VueNodes.Enabled", True)

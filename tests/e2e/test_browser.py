@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from magcache.server.launch import NEWEST
+from magcache.server.launch import NEWEST, Server
 
 from .dropped import DATA, report_and_compare
 from .frontend import Frontend
+from .processes import get_json, wait_until
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {path.stem for path in (ROOT / "example_workflows").glob("*.json")}
@@ -132,3 +133,10 @@ def test_the_status_is_in_the_users_language(frontend: Frontend, pictures: Path,
         expect(speaker.status(texts.get(english, english).format(done=11, count=28))).to_have_count(2)
         expect(speaker.status(texts.get(skipped, skipped).format(count=17))).to_have_count(2)
         speaker.screenshot(pictures / f"status_{language}.png", "MagCacheCompare", "MagCacheReport")
+
+
+@both_pages
+def test_the_server_learns_the_language_of_the_browser(frontend: Frontend, server: Server):
+    """Of one whose user has not chosen any: ComfyUI itself keeps only a language that was chosen."""
+    with frontend.open_elsewhere("zh-CN"):
+        wait_until(lambda: get_json(server, "/settings").get("MagCache.Language") == "zh")

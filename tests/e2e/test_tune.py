@@ -68,11 +68,13 @@ def _is_done(server: Server, facts: dict[str, Any], *command: str) -> None:
 
 def test_the_published_rule_is_tuned_where_the_workflow_has_it(server: Server, tmp_path: Path):
     path = written(tmp_path / "rule.json", with_node(small(), "MagCache", **PUBLISHED))
+    (tmp_path / "rule.tuned.json").write_text("an earlier one")
     arguments = "--server", server.address, "--server", server.address, "--trials", "4", "--seeds", "1"
     facts: dict[str, Any] = json.loads(run("tune", str(path), *arguments, "--max-seconds", "1000", "--json"))
     assert len(facts["trials"]) == 4 and set(facts["trials"][0]["setting"]) == {"magcache_thresh", "retention_ratio", "magcache_K"}
     assert facts["chosen"]["number"] == max(facts["trials"], key=lambda trial: trial["psnr_worst"])["number"]
-    tuned = json.loads((tmp_path / "rule.tuned.json").read_text())["magcache"]["inputs"]
+    tuned = json.loads((tmp_path / "rule.tuned-2.json").read_text())["magcache"]["inputs"]
+    assert (tmp_path / "rule.tuned.json").read_text() == "an earlier one"
     assert tuned == {**tuned, **facts["chosen"]["setting"], "model_type": "flux"}
     assert set(map(tuple, facts["presets"].values())) == {()}
 
