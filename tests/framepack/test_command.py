@@ -11,19 +11,24 @@ from typer.testing import CliRunner
 
 from magcache.cli.main import app
 
+HERE = str(Path(__file__).parent)
+
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--weights", "/no/such/folder"], "/no/such/folder does not exist"),
         (["--weights", ""], "does not exist"),
-        (["--weights", str(Path(__file__).parent)], "neither a model_index.json nor a config.json"),
-        (["--base", "/no/such/folder"], "text encoders"),
-        (["--vision", "/no/such/folder"], "picture encoder"),
+        (["--weights", HERE], "neither a model_index.json nor a config.json"),
+        (["--weights", HERE, "--base", "/no/such/folder"], "/no/such/folder does not exist. Give a folder with the text encoders"),
+        (["--weights", HERE, "--vision", "/no/such/folder"], "/no/such/folder does not exist. Give a folder with the picture encoder"),
+        (["--base", HERE], "--base (text encoders and VAE) belongs to real weights"),
+        (["--vision", HERE], "--vision (picture encoder) belongs to real weights"),
     ],
 )
 def test_a_wrong_path_is_an_error_of_use(arguments: list[str], said: str):
-    result = CliRunner().invoke(app, ["framepack", *arguments])
+    # Where no video can be kept, so that a command that accepts them ends too, but with another exit status.
+    result = CliRunner().invoke(app, ["framepack", "--out", __file__, *arguments])
     assert result.exit_code == 2 and isinstance(result.exception, SystemExit)
     assert said in " ".join(result.stderr.split()) and "Traceback" not in result.output
 
