@@ -111,7 +111,7 @@ def test_a_change_counts_at_once(settings: Path, server: Server):
 
 
 @pytest.mark.parametrize(
-    ("locale", "words"), [("ja", ("倍速", "20ステップ中", "を計算", "カーブ flux")), ("zh", ("倍", "20 步中计算", "曲线 flux"))]
+    ("locale", "words"), [("ja", ("倍", "20ステップ中", "を計算", "カーブ flux")), ("zh", ("倍", "20 步中计算", "曲线 flux"))]
 )
 def test_a_run_is_told_in_the_users_language_and_logged_in_english(
     flux: Tiny, settings: Path, server: Server, caplog: pytest.LogCaptureFixture, locale: str, words: tuple[str, ...]
