@@ -5,6 +5,7 @@ A folder whose tests are not asked for is not even imported: the core's tests ru
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,13 @@ def _waits(item: pytest.Item) -> bool:
 def _is_whole(config: pytest.Config) -> bool:
     """Whether all tests are asked for."""
     return not config.getoption("-m") and config.args_source is not pytest.Config.ArgsSource.ARGS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collection() -> None:
+    """What is left of earlier tests is not looked at again and again: ComfyUI calls `gc.collect` in nearly every run."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
