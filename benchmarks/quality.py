@@ -105,7 +105,7 @@ def run_job(name: str, host: str, prompts: int, threads: int, chosen: list[str])
 def main(
     out: Annotated[Path, typer.Option(help="Folder for quality.json, quality.md and quality.png.")] = Path(__file__).parent / "results",
     prompts: Annotated[int, typer.Option(min=1, help="Number of prompts to evaluate.")] = 16,
-    only: Annotated[str | None, typer.Option(help="image or video: measure this model and keep the results of the other.")] = None,
+    only: Annotated[str | None, typer.Option(help="image, video or emoji: measure this model and keep the results of the others.")] = None,
     method: Annotated[
         str, typer.Option(help="Measure the methods whose names hold one of these, with commas between, and keep the others' results.")
     ] = "",

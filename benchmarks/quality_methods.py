@@ -18,6 +18,7 @@ from benchmarks.small.loop import CacheSetting, Outcome, measure_ratios, sample
 from benchmarks.small.peers import PEERS, Peer
 from benchmarks.small.searched import searched
 from magcache.curves.propagation import GROWING
+from magcache.curves.shipped import known_propagation
 from magcache.diffusers import apply, calibrate
 from magcache.planning.threshold import plan_by_threshold
 from magcache.runtime.calibration_mode import CalibrationMode
@@ -27,8 +28,9 @@ from magcache.settings import ThresholdSettings
 OURS, RULE, PLAIN, SEARCHED = "MagCache", "published rule", "plain sampling, fewer steps", "search on the true error, held"
 IN_DIFFUSERS = "MagCache in diffusers"
 EIGHT, ASSUMED, WITHOUT_ERRORS = "MagCache, eight prompts", "MagCache, propagation assumed", "MagCache, magnitudes only"
-"""Ours with other calibrations: on eight prompts instead of one; not thorough, so that errors are taken to grow; and like a published
-list of ratios, which holds no inner products either."""
+SHIPPED = "MagCache, propagation shipped"
+"""Ours with other calibrations: on eight prompts instead of one; not thorough, so that errors are taken to grow; like a published list of
+ratios, which holds no inner products either; and not thorough, where MagCache knows the model."""
 _RULE_THRESHOLDS = (0.02, 0.04, 0.06, 0.09, 0.12, 0.18, 0.24, 0.36, 0.5, 0.8)
 _RULE_MAX_SKIPS = range(1, 7)
 _COMFYUI_THRESHOLDS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.6, 1.0)
@@ -63,6 +65,9 @@ def comfyui_methods(bench: Bench, host: Host) -> Iterator[Method]:
     own = curve_store().load("own", setting.steps)
     curve_store().save(replace(own, name="assumed", propagation=GROWING))
     curve_store().save(replace(own, name="magnitudes", propagation=GROWING, products={}))
+    known = known_propagation(None, str(own.provenance.get("fingerprint")))
+    if known:
+        curve_store().save(replace(own, name="shipped", propagation=known))
     sigmas = host.sigmas(setting)[:-1]
 
     def sampler(model: Any, setting: SamplingSetting = setting) -> Sampler:
@@ -96,6 +101,8 @@ def comfyui_methods(bench: Bench, host: Host) -> Iterator[Method]:
     yield Method(PLAIN, fewer, full)
     yield Method(OURS, planned("own"), full)
     yield Method(EIGHT, planned("eight"), full)
+    if known:
+        yield Method(SHIPPED, planned("shipped"), full)
     yield Method(ASSUMED, planned("assumed"), full)
     yield Method(WITHOUT_ERRORS, planned("magnitudes"), full)
     yield Method(RULE, by_rule, full)

@@ -88,7 +88,7 @@ def lines(models: dict[str, Any]) -> Iterator[str]:
 def main(
     out: Annotated[Path, typer.Option(help="Folder for samplers.json and samplers.md.")] = Path(__file__).parent / "results",
     prompts: Annotated[int, typer.Option(min=1)] = 8,
-    only: Annotated[str | None, typer.Option(help="image or video: measure this model and keep the results of the other.")] = None,
+    only: Annotated[str | None, typer.Option(help="image, video or emoji: measure this model and keep the results of the others.")] = None,
     samplers: Annotated[str, typer.Option(help="Names of ComfyUI's samplers, with commas between.")] = ",".join(SAMPLERS),
 ) -> None:
     start_comfyui()

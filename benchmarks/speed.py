@@ -24,7 +24,7 @@ from benchmarks.small.comfyui_host import Host, start_comfyui, with_magcache
 from magcache.runtime.calibration_mode import CalibrationMode
 from magcache.runtime.modes import SpeedupMode
 
-LARGER = {"image": 4, "video": 2}
+LARGER = {"image": 4, "video": 2, "emoji": 2}
 """Factor of the width and of the height of the larger size."""
 console = Console()
 
@@ -75,7 +75,7 @@ def run_bench(bench: Bench, factor: int, repeats: int, speedups: tuple[float, ..
 def main(
     out: Annotated[Path, typer.Option(help="Folder for speed.json.")] = Path(__file__).parent / "results",
     repeats: Annotated[int, typer.Option(min=1)] = 7,
-    only: Annotated[str | None, typer.Option(help="image or video; both by default.")] = None,
+    only: Annotated[str | None, typer.Option(help="image, video or emoji; all by default.")] = None,
 ) -> None:
     start_comfyui()
     results = {

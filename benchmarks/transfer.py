@@ -88,7 +88,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for transfer.json and transfer.md.")] = Path(__file__).parent / "results",
     prompts: Annotated[int, typer.Option(min=1)] = 8,
     speedup: float = 2.0,
-    only: Annotated[str | None, typer.Option(help="image or video: measure this model and keep the results of the other.")] = None,
+    only: Annotated[str | None, typer.Option(help="image, video or emoji: measure this model and keep the results of the others.")] = None,
 ) -> None:
     start_comfyui()
     out.mkdir(parents=True, exist_ok=True)

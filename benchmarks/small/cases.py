@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.small.comfyui_host import SamplingSetting
+from benchmarks.small.emoji_model import EMOJI
 from benchmarks.small.loop import Outcome
 from benchmarks.small.models import IMAGE, VIDEO, SmallModel
 
@@ -24,7 +25,11 @@ class Bench:
     setting: SamplingSetting
 
 
-BENCHES = (Bench("image", IMAGE, SamplingSetting(28, 2.5)), Bench("video", VIDEO, SamplingSetting(30, 3.0)))
+BENCHES = (
+    Bench("image", IMAGE, SamplingSetting(28, 2.5)),
+    Bench("video", VIDEO, SamplingSetting(30, 3.0)),
+    Bench("emoji", EMOJI, SamplingSetting(28, 2.5)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ def calibration_cases(small: SmallModel, count: int) -> list[Case]:
 
 def _cases(small: SmallModel, indices: range) -> list[Case]:
     shuffled = np.random.default_rng(11).permutation(np.array(small.prompts()))
-    shape = (1, *small.to_latent(small.draw(shuffled[0], np.random.default_rng(0))[None]).shape[1:])
+    shape = (1, *small.latent_shape)
 
     def case(index: int) -> Case:
         return Case(str(shuffled[index]), torch.randn(shape, generator=torch.Generator().manual_seed(1000 + index)))

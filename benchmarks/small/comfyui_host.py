@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.small.loop import Outcome
-from benchmarks.small.models import IMAGE, SmallModel
+from benchmarks.small.models import SmallModel
 from magcache.reports.run_report import RunReport
 from magcache.runtime.run_setup import Mode
 from magcache.server.launch import NEWEST, fetch_comfyui
@@ -59,7 +59,7 @@ class Host:
         """The plain model with its schedule shifted by the nodes ModelSamplingAuraFlow or ModelSamplingSD3."""
         from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow, ModelSamplingSD3
 
-        if self.small is IMAGE:  # ModelSamplingSD3 would multiply Flux's timestep by 1000.
+        if self.small.kind == "flux":  # ModelSamplingSD3 would multiply Flux's timestep by 1000.
             return ModelSamplingAuraFlow().patch_aura(self.loaded, shift)[0]
         return ModelSamplingSD3().patch(self.loaded, shift)[0]
 
@@ -95,7 +95,7 @@ class Host:
     def _counted(self) -> Iterator[list[int]]:
         """Within: the number of batch rows that went through the last block so far, in a list of one."""
         transformer, rows = self.loaded.model.diffusion_model, [0]
-        last = (transformer.single_blocks if self.small is IMAGE else transformer.blocks)[-1]
+        last = (transformer.single_blocks if self.small.kind == "flux" else transformer.blocks)[-1]
 
         def count(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
             rows[0] += (arguments[0] if arguments else next(iter(named.values()))).shape[0]

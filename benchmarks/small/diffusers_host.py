@@ -8,7 +8,7 @@ import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler, FluxPipeline, WanPipeline
 
 from benchmarks.small.loop import Outcome, Work
-from benchmarks.small.models import IMAGE, SmallModel, pack, unpack
+from benchmarks.small.models import SmallModel, pack, unpack
 
 _CELL = 8
 """Pixels of a latent cell along each side, as the pipelines have it without an autoencoder."""
@@ -39,7 +39,7 @@ class PipelineHost:
         self.small = small
         parts: dict[str, Any] = {"scheduler": scheduler, "transformer": small.load().eval(), "vae": None}
         parts |= {"text_encoder": None, "tokenizer": None}
-        if small is IMAGE:
+        if small.kind == "flux":
             self.pipe: DiffusionPipeline = FluxPipeline(**parts, text_encoder_2=None, tokenizer_2=None)
         else:
             self.pipe = WanPipeline(**parts)
@@ -55,7 +55,7 @@ class PipelineHost:
             "num_inference_steps": steps,
             "output_type": "latent",
         }
-        if self.small is not IMAGE:
+        if self.small.kind == "wan":
             frames = 1 + _FRAMES * (noise.shape[2] - 1)
             more = {"latents": noise, "num_frames": frames, "guidance_scale": guidance, "negative_prompt_embeds": uncond["tokens"]}
             return found | more
@@ -76,5 +76,5 @@ class PipelineHost:
 
         with work:
             (made,) = self.pipe(**self.arguments(prompt, noise, steps, guidance), callback_on_step_end=stepped, return_dict=False)
-        latents = unpack(made, *noise.shape[-2:]) if self.small is IMAGE else made
+        latents = unpack(made, *noise.shape[-2:]) if self.small.kind == "flux" else made
         return Outcome(latents, done[-1] / done[0])  # The first step is always computed in full.

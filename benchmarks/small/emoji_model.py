@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmarks.small import convert
-from benchmarks.small.models import pack, unpack
+from benchmarks.small.models import FLUX_BLOCKS, SmallModel, Tensors, flux_velocity
 from magcache.demo import world
 
 CHECKPOINT = Path(world.__file__).parent / "checkpoints" / "magcache_demo_flux.safetensors"
@@ -44,7 +43,7 @@ def build(double: int = DOUBLE_BLOCKS, single: int = SINGLE_BLOCKS) -> nn.Module
 
 def blocks(model: nn.Module) -> Iterator[nn.Module]:
     """The double and single blocks, in the order in which they run."""
-    for name in ("transformer_blocks", "single_transformer_blocks"):
+    for name in FLUX_BLOCKS:
         yield from getattr(model, name)
 
 
@@ -70,20 +69,10 @@ def load(path: Path = CHECKPOINT) -> nn.Module:
     return model.eval()
 
 
-def encode(prompts: list[str], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens (n, TEXT_TOKENS, TEXT_WIDTH) and pooled text (n, POOLED_WIDTH)."""
+def encode(prompts: list[str]) -> Tensors:
+    """`tokens` (n, TEXT_TOKENS, TEXT_WIDTH) and `pooled` (n, POOLED_WIDTH)."""
     tokens, pooled = (torch.from_numpy(np.stack(part)) for part in zip(*map(world.encode, prompts), strict=True))
-    return tokens.to(device), pooled.to(device)
-
-
-def velocity(model: nn.Module, latents: torch.Tensor, sigma: torch.Tensor, tokens: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
-    """The model at latents (n, 16, h, w) and sigmas (n,): noise minus picture, of the latents' shape."""
-    height, width = latents.shape[2:]
-    rows, columns = (torch.arange(side // 2, dtype=torch.float32, device=latents.device) for side in (height, width))
-    image_ids = torch.cartesian_prod(torch.zeros(1, device=latents.device), rows, columns)
-    text_ids = torch.zeros(tokens.shape[1], 3, device=latents.device)
-    output: Any = model(pack(latents), tokens, pooled, sigma, image_ids, text_ids, return_dict=False)
-    return unpack(output[0], height, width)
+    return {"tokens": tokens, "pooled": pooled}
 
 
 def sigmas(steps: int = STEPS, shift: float = SHIFT) -> torch.Tensor:
@@ -95,10 +84,24 @@ def sigmas(steps: int = STEPS, shift: float = SHIFT) -> torch.Tensor:
 @torch.no_grad()
 def sample(model: nn.Module, prompts: list[str], noise: torch.Tensor, steps: int = STEPS, guidance: float = GUIDANCE) -> torch.Tensor:
     """Euler with classifier-free guidance, from `noise` (n, 16, h, w) to latents of that shape."""
-    tokens, pooled = encode(prompts + [""] * len(prompts), noise.device)
+    text = {name: part.to(noise.device) for name, part in encode(prompts + [""] * len(prompts)).items()}
     latents = noise
     for now, after in pairwise(sigmas(steps).tolist()):
         both = torch.cat([latents, latents])
-        cond, uncond = velocity(model, both, torch.full((len(both),), now, device=noise.device), tokens, pooled).chunk(2)
+        cond, uncond = flux_velocity(model, both, torch.full((len(both),), now, device=noise.device), text).chunk(2)
         latents = latents + (after - now) * (uncond + guidance * (cond - uncond))
     return latents
+
+
+EMOJI = SmallModel(
+    kind="flux",
+    checkpoint=CHECKPOINT,
+    build=lambda _: build(),
+    block_lists=FLUX_BLOCKS,
+    latent_shape=(world.LATENT_CHANNELS, world.SIDE // world.CELL, world.SIDE // world.CELL),
+    prompts=world.prompts,
+    from_latent=world.to_pictures,
+    encode=encode,
+    velocity=flux_velocity,
+    to_diffusers=convert.flux_to_diffusers,
+)

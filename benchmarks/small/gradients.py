@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from benchmarks.small import emoji_model
+from benchmarks.small.models import flux_velocity
 
 
 class Task(NamedTuple):
@@ -24,7 +24,7 @@ class Task(NamedTuple):
 def learn(model: nn.Module, task: Task) -> torch.Tensor:
     """Gradients of one batch; returns the loss."""
     with torch.autocast(task.sigma.device.type, torch.bfloat16, enabled=task.sigma.is_cuda):
-        answer = emoji_model.velocity(model, task.noisy, task.sigma, task.tokens, task.pooled)
+        answer = flux_velocity(model, task.noisy, task.sigma, {"tokens": task.tokens, "pooled": task.pooled})
     loss = nn.functional.mse_loss(answer.float(), task.velocity)
     model.zero_grad(set_to_none=True)
     loss.backward()

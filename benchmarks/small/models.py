@@ -1,4 +1,4 @@
-"""The two small models on which quality is measured: a Flux for images and a Wan for videos, in diffusers' classes."""
+"""Small models on which quality is measured: a Flux for images, a Wan for videos, in diffusers' classes. emoji_model.py has a third."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,30 +20,28 @@ from benchmarks.small import shapes_world as world
 Tensors = dict[str, torch.Tensor]
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+FLUX_BLOCKS = ("transformer_blocks", "single_transformer_blocks")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SmallModel:
-    """What training and measuring need to know of a small model."""
+    """What measuring needs to know of a small model."""
 
+    kind: Literal["flux", "wan"]
     checkpoint: Path
     build: Callable[[int], nn.Module]
     """Builds the model with random weights and its number of blocks divided by the argument."""
-    divisor: int
+    divisor: int = 1
     """Training starts with the number of blocks divided by this."""
     block_lists: tuple[str, ...]
     """Names of the block lists, in the order in which the forward runs them."""
-    outputs: tuple[str, ...]
-    """Layers whose outputs a block adds to its tokens; a block has some of them."""
-    draw: Callable[[str, np.random.Generator], np.ndarray]
-    """Draws a picture (3, height, width) or a video (3, frames, height, width) of a prompt, in [-1, 1]."""
+    latent_shape: tuple[int, ...]
+    """Of a picture (channels, height, width), or of a video (channels, frames, height, width)."""
     prompts: Callable[[], list[str]]
-    to_latent: Callable[[np.ndarray], np.ndarray]
     from_latent: Callable[[np.ndarray], np.ndarray]
     encode: Callable[[list[str]], Tensors]
     velocity: Callable[[nn.Module, torch.Tensor, torch.Tensor, Tensors], torch.Tensor]
     """Runs the model at (latents, sigmas (n,), text) and returns its estimate of noise − picture, in the latents' shape."""
-    to_original: Callable[[Tensors], Tensors]
     to_diffusers: Callable[[Tensors], Tensors]
 
     def blocks(self, model: nn.Module) -> Iterator[nn.Module]:
@@ -62,6 +60,18 @@ class SmallModel:
         raise ValueError(
             f"{checkpoint or self.checkpoint} fits this model neither with all of its blocks nor with a part of them. Train it again."
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainableModel(SmallModel):
+    """A small model that `benchmarks.small.train` trains."""
+
+    outputs: tuple[str, ...]
+    """Layers whose outputs a block adds to its tokens; a block has some of them."""
+    draw: Callable[[str, np.random.Generator], np.ndarray]
+    """Draws a picture (3, height, width) or a video (3, frames, height, width) of a prompt, in [-1, 1]."""
+    to_latent: Callable[[np.ndarray], np.ndarray]
+    to_original: Callable[[Tensors], Tensors]
 
     def grow(self, model: nn.Module) -> nn.Module:
         """The same function with all blocks: the new ones are copies of their neighbours whose output layers are zero."""
@@ -131,15 +141,13 @@ def unpack(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return cells.reshape(n, values // 4, height, width)
 
 
-def _flux_velocity(model: nn.Module, latents: torch.Tensor, sigma: torch.Tensor, text: Tensors) -> torch.Tensor:
+def flux_velocity(model: nn.Module, latents: torch.Tensor, sigma: torch.Tensor, text: Tensors) -> torch.Tensor:
+    """A Flux at latents (n, 16, h, w) and sigmas (n,): noise minus picture, of the latents' shape."""
     height, width = latents.shape[2:]
-    image_ids = torch.zeros(height // 2, width // 2, 3)
-    image_ids[..., 1] = torch.arange(height // 2)[:, None]
-    image_ids[..., 2] = torch.arange(width // 2)[None, :]
-    output: Any = model(
-        pack(latents), text["tokens"], text["pooled"], sigma, image_ids.reshape(-1, 3), torch.zeros(world.TEXT_TOKENS, 3),
-        return_dict=False,
-    )  # fmt: skip
+    rows, columns = (torch.arange(side // 2, dtype=torch.float32, device=latents.device) for side in (height, width))
+    image_ids = torch.cartesian_prod(torch.zeros(1, device=latents.device), rows, columns)
+    text_ids = torch.zeros(text["tokens"].shape[1], 3, device=latents.device)
+    output: Any = model(pack(latents), text["tokens"], text["pooled"], sigma, image_ids, text_ids, return_dict=False)
     return unpack(output[0], height, width)
 
 
@@ -156,27 +164,31 @@ def _wan_text(prompts: list[str]) -> Tensors:
     return {"tokens": torch.from_numpy(np.stack([video_world.encode(prompt) for prompt in prompts]))}
 
 
-IMAGE = SmallModel(
+IMAGE = TrainableModel(
+    kind="flux",
     checkpoint=CHECKPOINTS / "small_flux.safetensors",
     build=_build_flux,
     divisor=2,
-    block_lists=("transformer_blocks", "single_transformer_blocks"),
+    block_lists=FLUX_BLOCKS,
+    latent_shape=(world.LATENT_CHANNELS, world.SIDE // 2, world.SIDE // 2),
     outputs=("attn.to_out.0", "attn.to_add_out", "ff.net.2", "ff_context.net.2", "proj_out"),
     draw=world.draw,
     prompts=world.prompts,
     to_latent=world.to_latent,
     from_latent=world.to_pictures,
     encode=_flux_text,
-    velocity=_flux_velocity,
+    velocity=flux_velocity,
     to_original=convert.flux_to_original,
     to_diffusers=convert.flux_to_diffusers,
 )
 
-VIDEO = SmallModel(
+VIDEO = TrainableModel(
+    kind="wan",
     checkpoint=CHECKPOINTS / "small_wan.safetensors",
     build=_build_wan,
     divisor=3,
     block_lists=("blocks",),
+    latent_shape=(world.LATENT_CHANNELS, video_world.FRAMES, video_world.SIDE // 2, video_world.SIDE // 2),
     outputs=("attn1.to_out.0", "attn2.to_out.0", "ffn.net.2"),
     draw=video_world.draw,
     prompts=video_world.prompts,

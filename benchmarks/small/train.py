@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 
 from benchmarks.small import shapes_world as world
 from benchmarks.small import video_world
-from benchmarks.small.models import IMAGE, VIDEO, SmallModel, Tensors
+from benchmarks.small.models import IMAGE, VIDEO, Tensors, TrainableModel
 
 SHIFT = 3.0
 UNIFORM = 0.2
@@ -71,7 +71,7 @@ STAGES = {
 console = Console()
 
 
-def use_bfloat16(small: SmallModel, model: torch.nn.Module) -> None:
+def use_bfloat16(small: TrainableModel, model: torch.nn.Module) -> None:
     """Let the blocks compute in bfloat16. The rest stays in float32, where the timestep is not rounded to eight bits."""
     for block in small.blocks(model):
         block.forward = torch.autocast("cpu", torch.bfloat16)(block.forward)
@@ -84,7 +84,7 @@ def sample_sigmas(count: int) -> torch.Tensor:
     return SHIFT * sigmas / (1 + (SHIFT - 1) * sigmas)
 
 
-def make_batch(small: SmallModel, stage: Stage, rng: np.random.Generator) -> tuple[torch.Tensor, Tensors]:
+def make_batch(small: TrainableModel, stage: Stage, rng: np.random.Generator) -> tuple[torch.Tensor, Tensors]:
     """Latents and encoded texts; some texts are left empty."""
     everything = small.prompts()
     prompts = [everything[rng.integers(len(everything))] for _ in range(stage.batch)]
@@ -93,7 +93,7 @@ def make_batch(small: SmallModel, stage: Stage, rng: np.random.Generator) -> tup
     return torch.from_numpy(np.ascontiguousarray(small.to_latent(drawn))), text
 
 
-def make_optimisers(small: SmallModel, model: torch.nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+def make_optimisers(small: TrainableModel, model: torch.nn.Module, rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW for all other weights."""
     matrices = [weight for block in small.blocks(model) for weight in block.parameters() if weight.dim() == 2]
     taken = {id(weight) for weight in matrices}
@@ -111,7 +111,7 @@ def rate_factor(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / warm_up) * (0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def train(small: SmallModel, model: torch.nn.Module, stage: Stage, out: Path, seed: int, bf16: bool) -> torch.nn.Module:
+def train(small: TrainableModel, model: torch.nn.Module, stage: Stage, out: Path, seed: int, bf16: bool) -> torch.nn.Module:
     """Train one stage and return the averaged weights, which are saved every 250 steps."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -144,7 +144,7 @@ def train(small: SmallModel, model: torch.nn.Module, stage: Stage, out: Path, se
     return average
 
 
-def save(small: SmallModel, model: torch.nn.Module, out: Path, **made_with: int) -> None:
+def save(small: TrainableModel, model: torch.nn.Module, out: Path, **made_with: int) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.half().contiguous() for name, tensor in small.to_original(model.state_dict()).items()}
     save_file(weights, out, metadata={"made_with": f"benchmarks/small/train.py {made_with}", "license": "Apache-2.0"})

@@ -75,7 +75,8 @@ class Batches:
     def __init__(self, art: Path, device: torch.device, seed: int) -> None:
         self._painter = emoji_art.Painter(emoji_art.load_art(art), device)
         self._encoder = emoji_art.Encoder(world.cells(), device)
-        self._tokens, self._pooled = emoji_model.encode([*world.prompts(), ""], device)
+        text = emoji_model.encode([*world.prompts(), ""])
+        self._tokens, self._pooled = text["tokens"].to(device), text["pooled"].to(device)
         self.rng = torch.Generator(device).manual_seed(seed)
 
     def draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -136,8 +136,8 @@ def tasks():
     """Two batches of noisy latents."""
     rng = torch.Generator().manual_seed(0)
     latents = torch.randn(2, 2, 2, world.LATENT_CHANNELS, 8, 8, generator=rng)
-    tokens, pooled = emoji_model.encode(["a fox on mint", ""], CPU)
-    return [Task(noisy, torch.rand(2, generator=rng), tokens, pooled, velocity) for noisy, velocity in latents]
+    text = emoji_model.encode(["a fox on mint", ""])
+    return [Task(noisy, torch.rand(2, generator=rng), **text, velocity=velocity) for noisy, velocity in latents]
 
 
 def test_learning_leaves_gradients_of_bounded_size_everywhere(tasks):

@@ -19,7 +19,6 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from benchmarks.small.cases import BENCHES, Bench
 from benchmarks.small.comfyui_host import Host, SamplingSetting, start_comfyui, with_magcache
 from benchmarks.small.diffusers_host import PipelineHost
-from benchmarks.small.models import IMAGE
 from magcache import MagnitudeCurve
 from magcache.diffusers import apply
 from magcache.planning.plan import Plan
@@ -28,7 +27,7 @@ from magcache.runtime.modes import SpeedupMode
 from magcache.server.launch import fetch_comfyui
 
 STEPS, SPEEDUP, SHIFT = 20, 2.0, 3.0
-SHAPES = {"image": (1, 16, 16, 16), "video": (1, 16, 3, 8, 8)}
+SHAPES = {"image": (1, 16, 16, 16), "video": (1, 16, 3, 8, 8), "emoji": (1, 16, 16, 16)}
 SAME = 1e-5
 """Relative difference of latents in fp32 that is numerical noise; found were 2e-6. Half of the steps skipped make 1e-2 and more."""
 
@@ -76,7 +75,7 @@ class Both:
 
     def in_diffusers(self, folder: Path) -> Run:
         pipe = self._pipeline.pipe
-        told: dict[str, Any] = {"guidance": self.guidance} if self._pipeline.small is IMAGE else {}  # Wan's pipeline keeps it.
+        told: dict[str, Any] = {"guidance": self.guidance} if self._pipeline.small.kind == "flux" else {}  # Wan's pipeline keeps it.
         with apply(pipe, SPEEDUP, folder=folder, **told) as cache:
             made = self._pipeline.sample(self._prompt, self._noise, STEPS, self.guidance)
             return Run(made.latents, made.nfe, cache.report())

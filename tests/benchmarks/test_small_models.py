@@ -7,19 +7,19 @@ import pytest
 import torch
 
 from benchmarks.small import video_world
-from benchmarks.small.models import IMAGE, VIDEO, SmallModel, pack, unpack
+from benchmarks.small.models import IMAGE, VIDEO, TrainableModel, pack, unpack
 from benchmarks.small.train import Stage, train
 
 BOTH = pytest.mark.parametrize("small", [IMAGE, VIDEO], ids=["image", "video"])
 
 
-def inputs(small: SmallModel) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+def inputs(small: TrainableModel) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
     shape = (2, 16, 8, 8) if small is IMAGE else (2, 16, 3, 8, 8)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)), torch.tensor([0.3, 0.8]), small.encode(small.prompts()[:2])
 
 
 @BOTH
-def test_a_model_that_grew_does_the_same_with_all_blocks(small: SmallModel):
+def test_a_model_that_grew_does_the_same_with_all_blocks(small: TrainableModel):
     torch.manual_seed(0)
     model = small.build(small.divisor)
     grown = small.grow(model)
@@ -32,7 +32,7 @@ def test_a_model_that_grew_does_the_same_with_all_blocks(small: SmallModel):
 
 
 @BOTH
-def test_weights_survive_the_original_names(small: SmallModel):
+def test_weights_survive_the_original_names(small: TrainableModel):
     weights = small.build(small.divisor).state_dict()
     back = small.to_diffusers(small.to_original(weights))
     assert set(back) == set(weights)
@@ -40,7 +40,7 @@ def test_weights_survive_the_original_names(small: SmallModel):
 
 
 @BOTH
-def test_a_checkpoint_of_a_few_steps_loads(small: SmallModel, tmp_path):
+def test_a_checkpoint_of_a_few_steps_loads(small: TrainableModel, tmp_path):
     path = tmp_path / "small.safetensors"
     torch.manual_seed(0)
     model = train(small, small.build(small.divisor), Stage(2, 1, 1e-3, small.draw), path, seed=0, bf16=False)
@@ -50,13 +50,13 @@ def test_a_checkpoint_of_a_few_steps_loads(small: SmallModel, tmp_path):
 
 
 @BOTH
-def test_the_trained_checkpoint_is_small_and_loads(small: SmallModel):
+def test_the_trained_checkpoint_is_small_and_loads(small: TrainableModel):
     assert small.checkpoint.stat().st_size < 10e6
     assert len(list(small.blocks(small.load()))) > 0
 
 
 @BOTH
-def test_latents_and_back(small: SmallModel):
+def test_latents_and_back(small: TrainableModel):
     drawn = small.draw(small.prompts()[5], np.random.default_rng(0))[None]
     assert np.array_equal(small.from_latent(small.to_latent(drawn)), drawn)
 
