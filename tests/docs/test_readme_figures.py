@@ -24,7 +24,7 @@ METHODS = (
     "plain sampling, fewer steps",
 )  # fmt: skip
 """The rows of the table of quality, in its order."""
-TARGETS = {"image": (14, 11, 9), "video": (15, 12, 10)}
+TARGETS = {"image": (14, 11, 9), "video": (15, 12, 10), "emoji": (14, 11, 9)}
 """Its columns: evaluations that run the blocks."""
 CELL = re.compile(r"([\d.]+) / ([\d.]+)(?: at ([\d.]+)×|（([\d.]+)×）)?")
 
@@ -79,6 +79,13 @@ def test_the_table_of_quality_is_what_was_measured(language: str):
 
 
 @pytest.mark.parametrize("language", FILES)
+def test_what_the_demos_model_reaches_with_the_shipped_propagation_is_what_was_measured(language: str):
+    shown = ["{:.1f} / {:.1f}".format(*quality("emoji", "MagCache, propagation shipped", target)[:2]) for target in TARGETS["emoji"]]
+    section = next(part for part in flat(language).split("## ") if "quality.png" in part)
+    assert re.findall(r"[\d.]+ / [\d.]+", section.split("|")[-1]) == shown
+
+
+@pytest.mark.parametrize("language", FILES)
 def test_the_columns_are_steps_per_evaluation(language: str):
     head = next(line for line in text(language).splitlines() if line.startswith("| |") and "3.1×" in line)
     steps = {kind: results("quality")[kind]["setting"]["steps"] for kind in TARGETS}
@@ -90,7 +97,7 @@ def test_the_columns_are_steps_per_evaluation(language: str):
 @pytest.mark.parametrize("language", FILES)
 def test_what_the_head_says_of_pictures_is_what_was_measured(language: str):
     methods = ("MagCache", "plain sampling, fewer steps")
-    measured = [quality(model, method, nfe)[0] for method in methods for model, nfe in (("image", 14), ("video", 15))]
+    measured = [quality(model, method, nfe)[0] for method in methods for model, nfe in (("image", 14), ("video", 15), ("emoji", 14))]
     (item,) = re.findall(r"2×.*?\(docs/benchmarks\.md\)", flat(language).split("```")[0])
     assert re.findall(r"\d\d\.\d", item) == [f"{each:.1f}" for each in measured]
 
