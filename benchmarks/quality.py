@@ -1,4 +1,4 @@
-"""Picture quality of step caches at an equal number of evaluations, on the two small models.
+"""Picture quality of step caches at an equal number of evaluations, on three small models.
 
     python -m benchmarks.quality
 

@@ -15,6 +15,7 @@ from benchmarks.quality_methods import IN_DIFFUSERS, OURS, PLAIN, RULE
 _STYLES = {OURS: ("#d62728", 2.6), IN_DIFFUSERS: ("#ffd5d5", 1.0), PLAIN: ("#222222", 1.8), RULE: ("#1f77b4", 1.8)}
 """Colour and line width of the methods that stand out. The same planner in two hosts gives one line upon the other."""
 _OTHERS = [*plt.colormaps["tab20"].colors[1:6], *plt.colormaps["tab20"].colors[8:], "#000080", "#808000"]  # type: ignore[attr-defined]
+"""Colours that none of those has, enough for every other method."""
 _LOWEST_DB = 15
 """The figure starts at this PSNR: a picture below it has nothing in common with its reference."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,12 +38,6 @@ def build(double: int = DOUBLE_BLOCKS, single: int = SINGLE_BLOCKS) -> nn.Module
     nn.init.zeros_(model.proj_out.weight)
     nn.init.zeros_(model.proj_out.bias)
     return model
-
-
-def blocks(model: nn.Module) -> Iterator[nn.Module]:
-    """The double and single blocks, in the order in which they run."""
-    for name in FLUX_BLOCKS:
-        yield from getattr(model, name)
 
 
 def save(model: nn.Module, path: Path, **made_with: object) -> None:

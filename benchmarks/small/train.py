@@ -1,4 +1,4 @@
-"""Train the two small models of the quality benchmark: a Flux for images and a Wan for videos.
+"""Train two of the small models of the quality benchmark: a Flux for images and a Wan for videos.
 
     python -m benchmarks.small.train image
     python -m benchmarks.small.train video

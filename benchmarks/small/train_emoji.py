@@ -101,7 +101,7 @@ class Optimisers:
     """Muon for the matrices of the blocks, AdamW at half the rate for everything else."""
 
     def __init__(self, model: nn.Module) -> None:
-        matrices = [weight for block in emoji_model.blocks(model) for weight in block.parameters() if weight.dim() == 2]
+        matrices = [weight for block in emoji_model.EMOJI.blocks(model) for weight in block.parameters() if weight.dim() == 2]
         taken = {id(weight) for weight in matrices}
         others = [weight for weight in model.parameters() if id(weight) not in taken]
         self._muon = Muon(matrices)
@@ -130,7 +130,7 @@ def speed_up(model: nn.Module, device: torch.device, compile_blocks: bool) -> No
         if "blocks" not in name:
             child.forward = torch.autocast(device.type, enabled=False)(child.forward)
     if compile_blocks:
-        for block in emoji_model.blocks(model):
+        for block in emoji_model.EMOJI.blocks(model):
             block.compile(fullgraph=True, dynamic=False)
 
 

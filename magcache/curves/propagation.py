@@ -60,7 +60,7 @@ GROWING = Propagation(growth=3.75, shape=3.0, stride=0.0, coherence=0.0)
 """Real models: an early error grows. Fitted to public plans that were searched on the final pictures of FLUX, Qwen-Image, Wan and
 HunyuanVideo (`python -m benchmarks.plans`)."""
 CONTRACTING = Propagation(growth=math.log10(4), shape=1.0, stride=1.0, coherence=1.0)
-"""Models in which an early error shrinks: the drift of the latent counts. Chosen on prompts of both small models that are not evaluated."""
+"""Models in which an early error shrinks: the drift of the latent counts. Chosen on prompts of two small models that are not evaluated."""
 CANDIDATES = (CONTRACTING, GROWING)
 """What a thorough calibration chooses from."""
 _LEAST_ERROR = 1e-12

@@ -64,7 +64,7 @@ def test_the_checkpoint_is_small_and_has_the_shapes_that_diffusers_builds(model)
     weights = load_file(emoji_model.CHECKPOINT)
     built = convert.flux_to_original(emoji_model.build().state_dict())
     assert {name: weight.shape for name, weight in weights.items()} == {name: weight.shape for name, weight in built.items()}
-    assert len(list(emoji_model.blocks(model))) == emoji_model.DOUBLE_BLOCKS + emoji_model.SINGLE_BLOCKS
+    assert len(list(emoji_model.EMOJI.blocks(model))) == emoji_model.DOUBLE_BLOCKS + emoji_model.SINGLE_BLOCKS
 
 
 def test_a_sample_has_its_ground(model):

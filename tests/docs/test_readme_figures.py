@@ -85,6 +85,15 @@ def test_what_the_demos_model_reaches_with_the_shipped_propagation_is_what_was_m
     assert re.findall(r"[\d.]+ / [\d.]+", section.split("|")[-1]) == shown
 
 
+def test_what_the_docs_say_of_a_third_kind_is_what_was_measured():
+    kinds = ("MagCache, propagation shipped", "MagCache")
+    nearer = [
+        shipped - thorough
+        for shipped, thorough in zip(*([quality("emoji", kind, n)[0] for n in TARGETS["emoji"]] for kind in kinds), strict=True)
+    ]
+    assert f"{min(nearer):.1f} to {max(nearer):.1f} dB nearer" in (DOCS / "how_it_works.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("language", FILES)
 def test_the_columns_are_steps_per_evaluation(language: str):
     head = next(line for line in text(language).splitlines() if line.startswith("| |") and "3.1×" in line)

@@ -238,9 +238,11 @@ class Frontend:
         """Within: the page is open in a browser of this locale too, of a user who has chosen no language."""
         browser = self._page.context.browser
         assert browser is not None
-        with browser.new_context(base_url=self._page.url, locale=locale) as context, open_page(context, None):
-            yield
-        self._page.context.request.post("/api/settings", data={"Comfy.Locale": "en"})
+        try:
+            with browser.new_context(base_url=self._page.url, locale=locale) as context, open_page(context, None):
+                yield
+        finally:
+            self._page.context.request.post("/api/settings", data={"Comfy.Locale": "en"})
 
     @contextmanager
     def nodes_2(self) -> Iterator[None]:
